@@ -1,0 +1,2 @@
+//! keepfresh keeps an auth session fresh.
+pub mod policy;

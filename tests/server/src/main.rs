@@ -1,0 +1,2 @@
+//! keepfresh-server
+fn main() {}
