@@ -1,1 +1,631 @@
-//! Decides; knows no browser.
+//! Decides; knows no browser, no clock and no storage.
+
+mod attempt;
+mod breaker;
+mod challenge;
+mod error;
+mod event;
+mod expiry;
+mod metrics;
+mod origin;
+mod preset;
+mod refresh;
+mod response;
+mod session;
+mod stored;
+
+use std::collections::VecDeque;
+
+pub use attempt::{Answer, Attempt, Step, Verdict};
+pub use breaker::{Breaker, Limits, State};
+pub use challenge::bearer_error;
+pub use error::{Code, Error};
+pub use event::{Event, Log, Output};
+pub use expiry::{Field, Lifetimes, Now, Timing, http_date, instant, iso8601, jwt_payload};
+pub use metrics::Metrics;
+pub use origin::{Origins, is_secure};
+pub use preset::{Carrier, Goodbye, Hello, Preset};
+pub use refresh::{Commit, RefreshAnswer, RefreshPlan, retry_after};
+pub use response::{
+    Body, Class, Dead, Dialect, Failure, TokenFields, TokenSet, Unusable, classify, error_code,
+    read_tokens,
+};
+pub use session::{Generation, Secret, Session};
+pub use stored::{Record, Stored, Tombstone};
+
+/// The longest the one timer sleeps, ms. `setTimeout` overflows at 24.8 days and a suspended
+/// computer does not count time, so it wakes twice a day and looks at the clock (behaviour.md 5.20).
+const LONGEST_SLEEP: i64 = 12 * 3_600_000;
+/// The least time between two refreshes that no 401 asked for, ms (behaviour.md 1.11).
+const LEAST_GAP: i64 = 5_000;
+/// Fresh tokens refused within this time of each other are a storm, ms (behaviour.md 2.13).
+const STORM: i64 = 60_000;
+
+/// The rules a client was created with. Times are in ms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How far ahead of its end a token is renewed, at most.
+    pub expiry_buffer: i64,
+    /// The lifetime of a token whose server gives none; `None` = only a 401 tells.
+    pub default_lifetime: Option<i64>,
+    /// How long an answer of the outside session source is believed.
+    pub cache_ttl: i64,
+    /// The circuit breaker.
+    pub limits: Limits,
+    /// Reject instead of sending a request whose token is known to be dead.
+    pub strict: bool,
+    /// The session comes from outside (`options.getSession`).
+    pub outside: bool,
+    /// There is a refresh endpoint or an outside source.
+    pub refreshable: bool,
+    /// The access token is what the refresh call sends (Sanctum).
+    pub access_token_refreshes: bool,
+    /// The server puts a code that matters into the body of a 401.
+    pub codes_in_body: bool,
+    /// Somebody reads debug log entries.
+    pub debug: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            expiry_buffer: 120_000,
+            default_lifetime: Some(900_000),
+            cache_ttl: 5_000,
+            limits: Limits {
+                max_failures: 2,
+                cooldown: 30_000,
+            },
+            strict: false,
+            outside: false,
+            refreshable: true,
+            access_token_refreshes: false,
+            codes_in_body: false,
+            debug: false,
+        }
+    }
+}
+
+/// Where the session stands (behaviour.md 2.15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Storage or the outside source has not been read yet.
+    Loading,
+    /// Nobody has signed in.
+    Anonymous,
+    /// There is a session.
+    Authenticated,
+    /// A refresh is running.
+    Refreshing,
+    /// Refreshing is paused; the session is kept.
+    Degraded,
+    /// The credential is dead: a person has to sign in again.
+    ReauthRequired,
+    /// Somebody signed out.
+    SignedOut,
+}
+
+impl Status {
+    /// The text of `snapshot.status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Anonymous => "anonymous",
+            Self::Authenticated => "authenticated",
+            Self::Refreshing => "refreshing",
+            Self::Degraded => "degraded",
+            Self::ReauthRequired => "reauth_required",
+            Self::SignedOut => "signed_out",
+        }
+    }
+}
+
+/// How the last session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    SignedOut,
+    Dead(Dead),
+}
+
+/// The session policy of one client.
+///
+/// It is a set of step functions over plain values. Nothing here waits, calls out, or reads a clock:
+/// every method that needs the time takes a [`Now`], every one that needs chance takes a roll. The
+/// shell around it (a browser, or a simulation) does as it is told:
+///
+/// 1. **A request**: [`begin`](Self::begin), then [`next`](Self::next) until it says `Send`; send;
+///    [`on_response`](Self::on_response); `Again` leads back to `next`.
+/// 2. **A refresh**: once per page at a time and under one lock per session. Read storage,
+///    [`adopt`](Self::adopt), [`plan_refresh`](Self::plan_refresh); `None` means that there is
+///    nothing to do. Call the server, read storage again, [`finish_refresh`](Self::finish_refresh),
+///    and do to storage what it returns.
+/// 3. **The timer**: arm it for [`poll_timeout`](Self::poll_timeout), and refresh when
+///    [`handle_timeout`](Self::handle_timeout) says so. No rule depends on it: every request checks.
+/// 4. **News**: after each call, hand out what [`poll_output`](Self::poll_output) yields, with
+///    nothing borrowed and no lock held.
+///
+/// Every change of the session bumps the [`Generation`]. A request remembers the generation of the
+/// token it was sent with, and a refresh the one it was planned for; what arrives late for an older
+/// generation cannot harm the current token.
+#[derive(Debug)]
+pub struct Policy {
+    config: Config,
+    session: Option<Session>,
+    generation: Generation,
+    login: u32,
+    loaded: bool,
+    ended: Option<Ended>,
+    died: Option<Dead>,
+    rejected: bool,
+    breaker: Breaker,
+    config_failed: bool,
+    ambiguous: u32,
+    indeterminate: bool,
+    refreshing: bool,
+    used: bool,
+    visible: bool,
+    refreshed_at: Option<i64>,
+    cached_at: Option<i64>,
+    woke_at: Option<i64>,
+    storm: Option<(u32, i64)>,
+    recent: Vec<i64>,
+    suspected_at: Option<i64>,
+    last_failure: Option<Error>,
+    metrics: Metrics,
+    outputs: VecDeque<Output>,
+    revision: u32,
+    rearm: bool,
+}
+
+impl Policy {
+    /// A policy that knows of no session yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            session: None,
+            generation: Generation::default(),
+            login: 0,
+            loaded: false,
+            ended: None,
+            died: None,
+            rejected: false,
+            breaker: Breaker::default(),
+            config_failed: false,
+            ambiguous: 0,
+            indeterminate: false,
+            refreshing: false,
+            used: false,
+            visible: true,
+            refreshed_at: None,
+            cached_at: None,
+            woke_at: None,
+            storm: None,
+            recent: Vec::new(),
+            suspected_at: None,
+            last_failure: None,
+            metrics: Metrics::default(),
+            outputs: VecDeque::new(),
+            revision: 0,
+            rearm: false,
+        }
+    }
+
+    /// Starts a session with the tokens of a login or of the caller. `sid` is random.
+    pub fn sign_in(&mut self, sid: String, tokens: TokenSet, timing: Timing, remember: bool) {
+        let session = self.session_from(sid, tokens, timing, remember);
+        self.login = self.login.wrapping_add(1);
+        self.loaded = true;
+        self.replace(session);
+        self.cached_at = Some(timing.received.mono);
+        self.metrics.sign_ins += 1;
+        self.tell(Event::SignedIn { elsewhere: false });
+    }
+
+    /// Ends the session here and returns it, so that the shell can clear storage and tell the server.
+    pub fn sign_out(&mut self) -> Option<Session> {
+        let session = self.session.clone();
+        self.end(Ended::SignedOut);
+        if session.is_some() {
+            self.metrics.sign_outs += 1;
+            self.tell(Event::SignedOut { elsewhere: false });
+        }
+        session
+    }
+
+    /// Takes what the outside source says (`options.getSession`): a session, none, or a failure.
+    pub fn outside_answered(
+        &mut self,
+        answer: Result<Option<TokenSet>, ()>,
+        sid: String,
+        timing: Timing,
+    ) {
+        let first = !self.loaded;
+        self.loaded = true;
+        self.touch();
+        let Ok(answer) = answer else {
+            self.cached_at = None;
+            return;
+        };
+        self.cached_at = Some(timing.received.mono);
+        match (answer, &self.session) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                self.end(Ended::SignedOut);
+                self.metrics.sign_outs += 1;
+                self.tell(Event::SignedOut { elsewhere: false });
+            }
+            (Some(tokens), Some(session)) if session.access_token == tokens.access_token => {}
+            (Some(tokens), Some(session)) => {
+                let (sid, rotation) = (session.sid.clone(), session.rotation);
+                let fresh = self.session_from(sid, tokens, timing, false);
+                let expires_at = fresh.expires_at;
+                self.replace(Session {
+                    rotation: rotation.saturating_add(1),
+                    ..fresh
+                });
+                self.tell(Event::Refreshed {
+                    elsewhere: false,
+                    expires_at,
+                });
+            }
+            (Some(tokens), None) => {
+                let session = self.session_from(sid, tokens, timing, false);
+                self.login = self.login.wrapping_add(1);
+                self.replace(session);
+                if !first {
+                    self.tell(Event::SignedIn { elsewhere: false });
+                }
+            }
+        }
+    }
+
+    /// Forgets the answer of the outside source, so that the next request asks again.
+    pub fn clear_cache(&mut self) {
+        self.cached_at = None;
+    }
+
+    /// The answer of the outside source is too old, or there is none yet.
+    pub fn cache_is_stale(&mut self, now: Now) -> bool {
+        if !self.config.outside {
+            return false;
+        }
+        let age = self.cached_at.map(|at| now.mono.saturating_sub(at));
+        let stale = age.is_none_or(|age| age >= self.config.cache_ttl);
+        if !stale {
+            self.metrics.cache_hits += 1;
+        }
+        stale
+    }
+
+    /// Whether a token with at least `min_validity` ms of life is here; if not, the generation whose
+    /// refresh to wait for.
+    ///
+    /// # Errors
+    /// The generation to refresh.
+    pub fn token_for(
+        &self,
+        min_validity: Option<i64>,
+        now: Now,
+    ) -> Result<Option<&Secret>, Generation> {
+        let Some(session) = &self.session else {
+            return Ok(None);
+        };
+        let left = session.remaining(now);
+        let short = match (min_validity, left) {
+            (Some(wanted), Some(left)) => left < wanted,
+            _ => self.stale(now),
+        };
+        if (short || self.rejected) && self.may_refresh(now) {
+            return Err(self.generation);
+        }
+        let over = self.rejected || session.expired(now);
+        Ok((!over).then_some(&session.access_token))
+    }
+
+    /// The session, for the shell.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// The session as the app may know it: none when its credential is dead and its token unusable.
+    pub fn usable_session(&self, now: Now) -> Option<&Session> {
+        let session = self.session.as_ref()?;
+        let over = session.dead && (self.rejected || session.expired(now));
+        (!over).then_some(session)
+    }
+
+    /// The generation of the current token.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Where the session stands.
+    pub fn status(&self, now: Now) -> Status {
+        match (&self.session, self.ended) {
+            _ if !self.loaded => Status::Loading,
+            (None, None) => Status::Anonymous,
+            (None, Some(Ended::SignedOut)) => Status::SignedOut,
+            (None, Some(Ended::Dead(_))) => Status::ReauthRequired,
+            (Some(session), _) if session.dead => Status::ReauthRequired,
+            _ if self.refreshing => Status::Refreshing,
+            _ if self.config_failed || self.breaker.state(now.wall) != State::Closed => {
+                Status::Degraded
+            }
+            _ => Status::Authenticated,
+        }
+    }
+
+    /// The last failure of a refresh, until one succeeds.
+    pub fn last_failure(&self) -> Option<&Error> {
+        self.last_failure.as_ref()
+    }
+
+    /// When refreshing resumes, ms since the epoch, if it is paused.
+    pub fn retry_at(&self, now: Now) -> Option<i64> {
+        self.breaker.retry_at(now.wall)
+    }
+
+    /// When the token will be renewed ahead of its end, ms since the epoch.
+    pub fn refresh_at(&self) -> Option<i64> {
+        let session = self.session.as_ref().filter(|session| !session.dead)?;
+        let lead = session.lead(self.config.expiry_buffer);
+        session.expires_at.map(|at| at.saturating_sub(lead))
+    }
+
+    /// Counts so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Milliseconds until the one timer should fire; `None` = not at all. A hidden tab in which
+    /// nothing was requested refreshes when it is next used (behaviour.md 5.18).
+    pub fn poll_timeout(&self, now: Now) -> Option<i64> {
+        let session = self.session.as_ref()?;
+        let wanted = self.visible || self.used;
+        if !wanted || !self.can_refresh(session) {
+            return None;
+        }
+        let paused = self
+            .breaker
+            .retry_at(now.wall)
+            .map_or(0, |at| at.saturating_sub(now.wall));
+        if self.rejected {
+            return Some(paused.clamp(0, LONGEST_SLEEP));
+        }
+        let lead = session.lead(self.config.expiry_buffer);
+        if lead == 0 {
+            return None;
+        }
+        let due = session.remaining(now)?.saturating_sub(lead);
+        Some(
+            due.max(paused)
+                .max(self.gap_left(session, now))
+                .clamp(0, LONGEST_SLEEP),
+        )
+    }
+
+    /// The timer fired: the generation to refresh, if it is time.
+    pub fn handle_timeout(&mut self, now: Now) -> Option<Generation> {
+        self.rearm = true;
+        let due = self.stale(now) && self.may_refresh(now) && (self.visible || self.used);
+        due.then_some(self.generation)
+    }
+
+    /// The page was shown or hidden.
+    pub fn set_visible(&mut self, visible: bool) {
+        self.visible = visible;
+        self.rearm = true;
+    }
+
+    /// The page woke from sleep, came back from the back-forward cache, or came online
+    /// (behaviour.md 5.7, 5.19).
+    pub fn woke(&mut self, now: Now) {
+        self.woke_at = Some(now.mono);
+        self.breaker.wake(now.wall);
+        self.rearm = true;
+        self.touch();
+    }
+
+    /// The next thing to hand out, oldest first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Changes whenever something visible changed.
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Whether the timer has to be armed anew; asking resets it.
+    pub fn take_rearm(&mut self) -> bool {
+        std::mem::take(&mut self.rearm)
+    }
+
+    /// Reports that storage failed (`corrupt` = what was there was unreadable and was removed).
+    pub fn storage_failed(&mut self, corrupt: bool) {
+        self.tell(Event::StorageDegraded { corrupt });
+    }
+
+    /// Whether the token is to be renewed before it is used again.
+    fn stale(&self, now: Now) -> bool {
+        let Some(session) = &self.session else {
+            return false;
+        };
+        if self.rejected {
+            return true;
+        }
+        let Some(left) = session.remaining(now) else {
+            return false;
+        };
+        left <= session.lead(self.config.expiry_buffer) && self.gap_left(session, now) == 0
+    }
+
+    /// Time to wait since the last refresh, so that no answer of a server can make a loop.
+    fn gap_left(&self, session: &Session, now: Now) -> i64 {
+        let Some(at) = self.refreshed_at else {
+            return 0;
+        };
+        let quarter = session.lifetime().unwrap_or(0) / 4;
+        let gap = if session.expired(now) {
+            quarter.clamp(500, LEAST_GAP)
+        } else {
+            quarter.max(LEAST_GAP)
+        };
+        gap.saturating_sub(now.mono.saturating_sub(at)).max(0)
+    }
+
+    /// Whether a refresh call may go out now.
+    fn may_refresh(&self, now: Now) -> bool {
+        let Some(session) = &self.session else {
+            return false;
+        };
+        let lives = session.refresh_expires_at.is_none_or(|at| at > now.wall);
+        lives && self.can_refresh(session) && self.breaker.allows(now.wall)
+    }
+
+    /// Whether there is anything to refresh with, today or later.
+    fn can_refresh(&self, session: &Session) -> bool {
+        let credential = self.config.outside || self.credential(session).is_some();
+        self.config.refreshable && credential && !session.dead && !self.config_failed
+    }
+
+    fn credential<'a>(&self, session: &'a Session) -> Option<&'a Secret> {
+        if self.config.outside {
+            return None;
+        }
+        if self.config.access_token_refreshes {
+            return Some(&session.access_token);
+        }
+        session.refresh_token.as_ref()
+    }
+
+    fn session_from(
+        &self,
+        sid: String,
+        tokens: TokenSet,
+        timing: Timing,
+        remember: bool,
+    ) -> Session {
+        let expires_at = tokens
+            .lifetimes
+            .expires_at(&timing, self.config.default_lifetime);
+        let mut session = Session {
+            sid,
+            rotation: 0,
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            issued_at: timing.sent.wall,
+            expires_at,
+            deadline: None,
+            refresh_expires_at: tokens
+                .refresh_lifetime
+                .map(|ms| timing.sent.wall.saturating_add(ms)),
+            remember,
+            dead: false,
+        };
+        session.anchor(timing.received);
+        session
+    }
+
+    /// Puts a session in place. What was known of the old credential does not hold for the new one.
+    fn replace(&mut self, session: Session) {
+        self.died = session.dead.then_some(Dead::Expired);
+        self.session = Some(session);
+        self.ended = None;
+        self.generation = self.generation.next();
+        self.rejected = false;
+        self.config_failed = false;
+        self.ambiguous = 0;
+        self.indeterminate = false;
+        self.last_failure = None;
+        self.rearm = true;
+        self.touch();
+        // A storm outlives its tokens: only an accepted request or time ends it (behaviour.md 2.13).
+        let calm = self.storm.is_none_or(|(count, _)| count < 3);
+        if calm && self.breaker.reset() {
+            self.tell(Event::CircuitClosed);
+        }
+    }
+
+    fn end(&mut self, how: Ended) {
+        self.session = None;
+        self.ended = Some(how);
+        self.died = match how {
+            Ended::Dead(dead) => Some(dead),
+            Ended::SignedOut => None,
+        };
+        self.login = self.login.wrapping_add(1);
+        self.generation = self.generation.next();
+        self.rejected = false;
+        self.used = false;
+        self.storm = None;
+        self.cached_at = None;
+        self.last_failure = None;
+        self.breaker.reset();
+        self.rearm = true;
+        self.touch();
+    }
+
+    /// The credential is dead, the token may still live.
+    fn mark_dead(&mut self, dead: Dead) {
+        self.died = Some(dead);
+        if let Some(session) = &mut self.session {
+            session.dead = true;
+        }
+        self.rearm = true;
+        self.tell(Event::ReauthRequired(dead));
+    }
+
+    /// The server ended the session that the current token belongs to.
+    fn revoked(&mut self) {
+        self.end(Ended::Dead(Dead::Revoked));
+        self.metrics.sign_outs += 1;
+        self.tell(Event::ReauthRequired(Dead::Revoked));
+    }
+
+    /// The current token was answered 401.
+    fn token_refused(&mut self) {
+        self.cached_at = None;
+        if !self.rejected {
+            self.rejected = true;
+            self.rearm = true;
+        }
+    }
+
+    /// The server took the current token: whatever refused it before was about something else.
+    fn token_accepted(&mut self) {
+        self.storm = None;
+        if self.rejected {
+            self.rejected = false;
+            self.rearm = true;
+        }
+    }
+
+    /// A replay with a fresh token was answered 401: three times in a minute is a storm.
+    fn fresh_token_refused(&mut self, now: Now) {
+        let (count, since) = match self.storm {
+            Some((count, since)) if now.mono.saturating_sub(since) < STORM => (count + 1, since),
+            _ => (1, now.mono),
+        };
+        self.storm = Some((count, since));
+        if count == 3 {
+            self.breaker.trip(now.wall, self.config.limits, 0.0);
+            self.tell_circuit_opened(now, true);
+            let refreshes = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+            self.tell(Event::SuspiciousActivity { refreshes });
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+        self.touch();
+    }
+
+    fn log(&mut self, log: Log) {
+        self.outputs.push_back(Output::Log(log));
+    }
+
+    fn touch(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
+    }
+}

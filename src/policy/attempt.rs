@@ -1,0 +1,275 @@
+//! One request: what to do next, and what its answer means (behaviour.md §3).
+
+use super::challenge::bearer_error;
+use super::error::{Code, Error};
+use super::event::{Log, Output};
+use super::expiry::Now;
+use super::response::{self, Dead};
+use super::session::Generation;
+use super::{Ended, Policy};
+
+/// One request on its way. Made by [`Policy::begin`], moved on by `next` and `on_response`.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    login: Option<u32>,
+    generation: Generation,
+    bearer: bool,
+    replayed: bool,
+    refused: bool,
+    waited: bool,
+    asked: bool,
+    peeked: bool,
+    unloading: bool,
+}
+
+/// What a request does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send it, with the current token or without one.
+    Send {
+        /// Whether the current token goes along.
+        bearer: bool,
+    },
+    /// Wait for the shared refresh of this generation, then ask again.
+    Refresh(Generation),
+    /// Wait for the shared read of the outside session source, then ask again.
+    Load,
+    /// Hand the caller the 401 that it already got, body unread (behaviour.md 2.16).
+    Return,
+    /// Reject.
+    Fail(Error),
+}
+
+/// What an answer means for its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Hand it to the caller.
+    Done,
+    /// Hand it to the caller, and remove the stored session: the server ended it.
+    Over,
+    /// Read the code in the body of a clone, then call [`Policy::on_code`].
+    Peek,
+    /// Ask `next` again: the request may be replayed.
+    Again,
+}
+
+/// What the policy needs to know of an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The answer came from another origin than the request went to (behaviour.md 3.7).
+    pub redirected_away: bool,
+    /// The request can be sent once more: its body is not a spent stream (behaviour.md 4.10).
+    pub replayable: bool,
+    /// The URL is an auth endpoint, or the caller said `auth: false` (behaviour.md 3.9).
+    pub exempt: bool,
+    /// `WWW-Authenticate`, where the page may read it.
+    pub challenge: Option<&'a str>,
+}
+
+impl Policy {
+    /// A new request. `unloading` = a keepalive request while the page goes away, which must not
+    /// wait for anything (behaviour.md 4.5).
+    pub fn begin(&mut self, unloading: bool) -> Attempt {
+        self.metrics.requests += 1;
+        if !self.used {
+            self.used = true;
+            self.rearm = true;
+        }
+        Attempt {
+            unloading,
+            ..Attempt::default()
+        }
+    }
+
+    /// The next step of a request. `exempt` is asked only when a refresh would be due.
+    pub fn next(&mut self, attempt: &mut Attempt, now: Now, exempt: impl Fn() -> bool) -> Step {
+        if !attempt.asked && !attempt.unloading && self.cache_is_stale(now) {
+            attempt.asked = true;
+            return Step::Load;
+        }
+        let login = *attempt.login.get_or_insert(self.login);
+        if login != self.login {
+            return self.next_after_change(attempt);
+        }
+        if attempt.refused {
+            return self.next_after_401(attempt, now);
+        }
+        self.next_send(attempt, now, exempt)
+    }
+
+    /// What the answer of a sent request means. Re-read storage and [`Policy::adopt`] first when the
+    /// status is 401: another tab may have refreshed (behaviour.md 3.12).
+    pub fn on_response(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
+        if answer.status != 401 {
+            if attempt.bearer && answer.status < 400 && attempt.generation == self.generation {
+                self.token_accepted();
+            }
+            return Verdict::Done;
+        }
+        if attempt.bearer {
+            self.metrics.unauthorized += 1;
+            self.log(Log::Unauthorized);
+        }
+        let ours = attempt.bearer && !answer.redirected_away && !answer.exempt;
+        if !ours || attempt.login != Some(self.login) {
+            return Verdict::Done;
+        }
+        if attempt.replayed {
+            self.fresh_token_refused(now);
+            return Verdict::Done;
+        }
+        if attempt.generation != self.generation {
+            return Self::again(attempt, answer);
+        }
+        if answer.challenge.is_some_and(wants_more_scope) {
+            return Verdict::Done;
+        }
+        if self.config.codes_in_body && !attempt.peeked {
+            attempt.peeked = true;
+            return Verdict::Peek;
+        }
+        self.refuse_token(attempt, answer, now)
+    }
+
+    /// Goes on after [`Verdict::Peek`] with the code found in the body, if there was one.
+    pub fn on_code(
+        &mut self,
+        attempt: &mut Attempt,
+        code: Option<&str>,
+        answer: Answer<'_>,
+        now: Now,
+    ) -> Verdict {
+        if attempt.login != Some(self.login) {
+            return Verdict::Done;
+        }
+        if attempt.generation != self.generation {
+            return Self::again(attempt, answer);
+        }
+        if code.is_some_and(response::says_revoked) {
+            self.revoked();
+            return Verdict::Over;
+        }
+        self.refuse_token(attempt, answer, now)
+    }
+
+    /// Whether a request that waits shares a refresh that was already in flight.
+    pub fn joined(&mut self) {
+        self.metrics.joined += 1;
+    }
+
+    /// The 401 of a current token: note it, and replay if a new token can be had.
+    fn refuse_token(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
+        self.token_refused();
+        if !self.may_refresh(now) {
+            self.log(Log::CannotReplay);
+            return Verdict::Done;
+        }
+        Self::again(attempt, answer)
+    }
+
+    fn again(attempt: &mut Attempt, answer: Answer<'_>) -> Verdict {
+        if !answer.replayable {
+            return Verdict::Done;
+        }
+        attempt.refused = true;
+        // One more look at the outside source, whose cache was dropped by the 401.
+        attempt.asked = false;
+        attempt.waited = false;
+        Verdict::Again
+    }
+
+    fn next_after_change(&mut self, attempt: &Attempt) -> Step {
+        if attempt.refused {
+            return Step::Return;
+        }
+        Step::Fail(Error::new(match (&self.session, self.ended) {
+            (Some(_), _) => Code::UserChanged,
+            (None, Some(Ended::Dead(Dead::Revoked))) => Code::TokenRevoked,
+            (None, _) => Code::SignedOut,
+        }))
+    }
+
+    fn next_after_401(&mut self, attempt: &mut Attempt, now: Now) -> Step {
+        if attempt.generation != self.generation {
+            attempt.refused = false;
+            attempt.replayed = true;
+            self.metrics.replays += 1;
+            self.log(Log::Replaying);
+            return self.send(attempt, now);
+        }
+        if attempt.waited || !self.may_refresh(now) {
+            self.log(Log::CannotReplay);
+            return Step::Return;
+        }
+        attempt.waited = true;
+        Step::Refresh(self.generation)
+    }
+
+    fn next_send(&mut self, attempt: &mut Attempt, now: Now, exempt: impl Fn() -> bool) -> Step {
+        let Some(session) = &self.session else {
+            return self.send_bare(attempt);
+        };
+        let expired = session.expired(now);
+        let over = session.dead && (expired || self.rejected);
+        if !self.stale(now) && !over {
+            return self.send(attempt, now);
+        }
+        if !attempt.waited && !attempt.unloading && self.may_refresh(now) && !exempt() {
+            attempt.waited = true;
+            self.log_staleness(now);
+            return Step::Refresh(self.generation);
+        }
+        // A session that is over is nobody's, except for the requests that waited while it died:
+        // they get the server's own word on it.
+        if over && !attempt.waited && !self.config.strict {
+            return self.send_bare(attempt);
+        }
+        if self.config.strict && (expired || self.rejected) {
+            return Step::Fail(self.unavailable(now));
+        }
+        self.send(attempt, now)
+    }
+
+    fn send(&mut self, attempt: &mut Attempt, now: Now) -> Step {
+        attempt.bearer = true;
+        attempt.generation = self.generation;
+        if self.config.debug {
+            let log = self.session.as_ref().map(|session| Log::UsingToken {
+                age: now.wall.saturating_sub(session.issued_at),
+                expires_in: session.remaining(now),
+            });
+            self.outputs.extend(log.map(Output::Log));
+        }
+        Step::Send { bearer: true }
+    }
+
+    fn send_bare(&mut self, attempt: &mut Attempt) -> Step {
+        attempt.bearer = false;
+        if self.config.debug {
+            self.log(Log::NoToken);
+        }
+        Step::Send { bearer: false }
+    }
+
+    fn log_staleness(&mut self, now: Now) {
+        if self.refreshing {
+            return;
+        }
+        let left = self
+            .session
+            .as_ref()
+            .and_then(|session| session.remaining(now));
+        match left {
+            Some(left) if left <= 0 => self.log(Log::Expired { since: -left }),
+            Some(left) => self.log(Log::ExpiringSoon { expires_in: left }),
+            None => {}
+        }
+    }
+}
+
+/// Whether the challenge says that the token is fine but not enough (behaviour.md 3.14).
+fn wants_more_scope(challenge: &str) -> bool {
+    bearer_error(challenge).is_some_and(|error| error == "insufficient_scope")
+}

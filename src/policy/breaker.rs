@@ -1,0 +1,223 @@
+//! The circuit breaker around refresh calls. It never stops a resource request (behaviour.md 2.9).
+
+/// The first wait inside a closed breaker, ms.
+const BACKOFF: i64 = 1_000;
+/// The longest pause of an open breaker, ms.
+const LONGEST_PAUSE: i64 = 300_000;
+/// The longest `Retry-After` that is believed, ms (behaviour.md 2.6).
+const LONGEST_RETRY_AFTER: i64 = 3_600_000;
+/// A breaker that has been open for this long may be probed early when the page wakes, ms.
+const SETTLED: i64 = 5_000;
+
+/// Limits of the breaker (`options.circuitBreaker`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Counted failures in a row that open it.
+    pub max_failures: u32,
+    /// The first pause, ms; it doubles up to five minutes.
+    pub cooldown: i64,
+}
+
+/// Where the breaker stands at a given moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Refresh calls may go out (after a short backoff, if one is running).
+    Closed,
+    /// No refresh call goes out before this moment, ms since the epoch.
+    Open(i64),
+    /// One call may go out to see whether the server is back.
+    HalfOpen,
+}
+
+/// Counts failed refreshes of one credential. All times are ms since the epoch, so that tabs can
+/// share them through storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    failures: u32,
+    opened_at: Option<i64>,
+    not_before: i64,
+}
+
+impl Breaker {
+    /// A breaker as another tab stored it.
+    pub fn stored(failures: u32, opened_at: Option<i64>, not_before: i64) -> Self {
+        Self {
+            failures,
+            opened_at,
+            not_before,
+        }
+    }
+
+    /// `(failures, opened_at, not_before)`, for storage.
+    pub fn parts(&self) -> (u32, Option<i64>, i64) {
+        (self.failures, self.opened_at, self.not_before)
+    }
+
+    /// Where it stands now.
+    pub fn state(&self, now: i64) -> State {
+        match self.opened_at {
+            None => State::Closed,
+            Some(_) if self.blocked(now) => State::Open(self.not_before),
+            Some(_) => State::HalfOpen,
+        }
+    }
+
+    /// Whether a refresh call may go out now.
+    pub fn allows(&self, now: i64) -> bool {
+        !self.blocked(now)
+    }
+
+    /// The moment before which no refresh call goes out, if that is in the future.
+    pub fn retry_at(&self, now: i64) -> Option<i64> {
+        self.blocked(now).then_some(self.not_before)
+    }
+
+    /// A failure that does not count (429): wait, but never open.
+    pub fn wait(&mut self, now: i64, retry_after: Option<i64>, roll: f64) {
+        let pause = retry_after.map_or_else(|| jittered(BACKOFF * 5, roll), cap);
+        self.not_before = self.not_before.max(now.saturating_add(pause));
+    }
+
+    /// A counted failure. Returns true when it opened the breaker.
+    pub fn fail(&mut self, now: i64, retry_after: Option<i64>, limits: Limits, roll: f64) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let opens = self.failures >= limits.max_failures.max(1);
+        let pause = if opens {
+            let doublings = (self.failures - limits.max_failures.max(1)).min(16);
+            let longest = LONGEST_PAUSE.max(limits.cooldown);
+            jittered(
+                limits.cooldown.saturating_mul(1 << doublings).min(longest),
+                roll,
+            )
+        } else {
+            jittered(BACKOFF, roll)
+        };
+        let pause = pause.max(retry_after.map_or(0, cap));
+        self.not_before = now.saturating_add(pause);
+        let was_open = self.opened_at.is_some();
+        if opens {
+            self.opened_at = Some(now);
+        }
+        opens && !was_open
+    }
+
+    /// Opens at once, for a storm (behaviour.md 2.13).
+    pub fn trip(&mut self, now: i64, limits: Limits, roll: f64) {
+        self.failures = self.failures.max(limits.max_failures);
+        self.opened_at = Some(now);
+        self.not_before = now.saturating_add(jittered(limits.cooldown, roll));
+    }
+
+    /// A success, a new credential or a sign-in. Returns true when it closed an open breaker.
+    pub fn reset(&mut self) -> bool {
+        let was_open = self.opened_at.is_some();
+        *self = Self::default();
+        was_open
+    }
+
+    /// The page woke up or came online: an open breaker that has settled may be probed now
+    /// (behaviour.md 2.12).
+    pub fn wake(&mut self, now: i64) {
+        let settled = self
+            .opened_at
+            .is_some_and(|at| now.saturating_sub(at) >= SETTLED);
+        if settled {
+            self.not_before = now;
+        }
+    }
+
+    // A wall clock that was set back must not pause refreshing for longer than any rule asks.
+    fn blocked(&self, now: i64) -> bool {
+        let left = self.not_before.saturating_sub(now);
+        left > 0 && left <= LONGEST_RETRY_AFTER + LONGEST_PAUSE
+    }
+}
+
+/// `Retry-After` in either form, as ms from `now`; nonsense is `None` (RFC 9110 §10.2.3).
+pub(super) fn retry_after(header: &str, now: i64) -> Option<i64> {
+    let header = header.trim();
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        return super::expiry::decimal(header).map(|seconds| cap(seconds.saturating_mul(1000)));
+    }
+    let at = super::expiry::http_date(header)?;
+    Some(at.saturating_sub(now)).filter(|ms| *ms > 0).map(cap)
+}
+
+fn cap(ms: i64) -> i64 {
+    ms.clamp(0, LONGEST_RETRY_AFTER)
+}
+
+/// Spreads a pause over `[ms, 1.5 ms)`, so that clients do not come back all at once.
+fn jittered(ms: i64, roll: f64) -> i64 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "pauses are minutes, far below 2^52 ms"
+    )]
+    let spread = (ms as f64 * 0.5 * roll) as i64;
+    ms.saturating_add(spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_failures: 2,
+        cooldown: 30_000,
+    };
+
+    #[test]
+    fn two_failures_open_it_a_probe_goes_through_and_failing_doubles_the_pause() {
+        let mut breaker = Breaker::default();
+        assert!(!breaker.fail(0, None, LIMITS, 0.0));
+        assert_eq!(breaker.state(0), State::Closed);
+        assert!(!breaker.allows(999) && breaker.allows(1_000));
+        assert!(breaker.fail(1_000, None, LIMITS, 0.0));
+        assert_eq!(breaker.state(30_999), State::Open(31_000));
+        assert_eq!(breaker.state(31_000), State::HalfOpen);
+        assert!(!breaker.fail(31_000, None, LIMITS, 0.0));
+        assert_eq!(breaker.state(31_001), State::Open(91_000));
+        assert!(breaker.reset());
+        assert_eq!(breaker.state(31_002), State::Closed);
+    }
+
+    #[test]
+    fn pauses_end_at_five_minutes_and_jitter_only_lengthens() {
+        let mut breaker = Breaker::default();
+        for _ in 0..40 {
+            breaker.fail(0, None, LIMITS, 0.999);
+        }
+        assert!(breaker.retry_at(0).unwrap() < 450_000);
+        assert!(breaker.retry_at(0).unwrap() >= 300_000);
+    }
+
+    #[test]
+    fn retry_after_wins_when_it_is_later_and_is_capped() {
+        let mut breaker = Breaker::default();
+        breaker.fail(0, Some(20_000), LIMITS, 0.0);
+        assert_eq!(breaker.retry_at(0), Some(20_000));
+        assert_eq!(retry_after("120", 0), Some(120_000));
+        assert_eq!(
+            retry_after("99999999999999999999", 0),
+            Some(LONGEST_RETRY_AFTER)
+        );
+        assert_eq!(
+            retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 0),
+            Some(60_000)
+        );
+        for nonsense in ["", "-5", "soon", "1.5h"] {
+            assert_eq!(retry_after(nonsense, 0), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn waking_probes_only_a_settled_breaker() {
+        let mut breaker = Breaker::default();
+        breaker.trip(0, LIMITS, 0.0);
+        breaker.wake(4_999);
+        assert!(!breaker.allows(4_999));
+        breaker.wake(5_000);
+        assert_eq!(breaker.state(5_000), State::HalfOpen);
+    }
+}

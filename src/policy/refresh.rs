@@ -1,0 +1,428 @@
+//! The refresh: whether to call, with what, and what its answer does to the session.
+
+use super::breaker::{self, State};
+use super::error::{Code, Error};
+use super::event::{Event, Log};
+use super::expiry::{Now, Timing};
+use super::response::{self, Class, Dead, Failure, TokenSet, Unusable};
+use super::session::{Generation, Secret, Session};
+use super::stored::Stored;
+use super::{Ended, Output, Policy};
+
+/// A refresh that is worth a call. It belongs to one credential of one login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshPlan {
+    /// What goes to the server; `None` = an outside source is asked instead.
+    pub credential: Option<Secret>,
+    sid: String,
+    rotation: u32,
+    generation: Generation,
+}
+
+/// How a refresh call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshAnswer {
+    /// A new token.
+    Tokens(TokenSet),
+    /// The outside source has no session.
+    NoSession,
+    /// No token, and the `Retry-After` in ms where there was one.
+    Failed(Failure, Option<i64>),
+}
+
+/// What the shell does to storage after a refresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Write [`Policy::record`].
+    Store,
+    /// Remove the record and bury this login.
+    Clear(String, Dead),
+    /// Touch nothing.
+    Keep,
+    /// Touch nothing, and revoke these tokens: the login they belong to was signed out meanwhile.
+    Revoke(TokenSet),
+}
+
+impl Policy {
+    /// Decides, under the lock and after [`Policy::adopt`], whether a refresh call is still needed.
+    /// `wanted` is the generation that asked for it: if the session has moved on, somebody else did
+    /// the work (behaviour.md 5.5). `online` = `navigator.onLine`.
+    pub fn plan_refresh(
+        &mut self,
+        wanted: Generation,
+        now: Now,
+        online: bool,
+    ) -> Option<RefreshPlan> {
+        if wanted != self.generation {
+            return None;
+        }
+        if !online {
+            self.last_failure = Some(Error::new(Code::Offline));
+            return None;
+        }
+        if !self.may_refresh(now) {
+            return None;
+        }
+        let session = self.session.as_ref()?;
+        let plan = RefreshPlan {
+            credential: self.credential(session).cloned(),
+            sid: session.sid.clone(),
+            rotation: session.rotation,
+            generation: self.generation,
+        };
+        self.metrics.refreshes += 1;
+        self.note_frequency(now);
+        self.log(Log::Refreshing);
+        Some(plan)
+    }
+
+    /// Marks the shared refresh as running or not; shows in the status.
+    pub fn set_refreshing(&mut self, running: bool) {
+        self.refreshing = running;
+        self.touch();
+    }
+
+    /// Applies the answer of a refresh call. `stored` was read after the answer arrived; `roll` in
+    /// `[0, 1)` spreads the next attempt.
+    pub fn finish_refresh(
+        &mut self,
+        plan: &RefreshPlan,
+        answer: RefreshAnswer,
+        timing: Timing,
+        stored: &Stored,
+        roll: f64,
+    ) -> Commit {
+        match answer {
+            RefreshAnswer::Tokens(tokens) => self.refreshed(plan, tokens, timing, stored),
+            RefreshAnswer::NoSession => self.outside_is_empty(plan),
+            RefreshAnswer::Failed(failure, retry_after) => {
+                self.metrics.failures += 1;
+                let newer = stored
+                    .alive(&plan.sid)
+                    .is_some_and(|record| record.session.rotation > plan.rotation);
+                if newer {
+                    self.adopt(stored, timing.received);
+                }
+                if plan.generation != self.generation {
+                    return Commit::Keep;
+                }
+                self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
+            }
+        }
+    }
+
+    /// The lock could not be had in time: nobody was called, nothing is known (behaviour.md 5.4).
+    pub fn refresh_not_started(&mut self) {
+        self.last_failure = Some(Error::new(Code::Timeout));
+    }
+
+    /// How long to wait before the one retry that callers wait for, ms; `None` = no retry
+    /// (behaviour.md 2.10).
+    pub fn retry_in(&self, wanted: Generation, now: Now) -> Option<i64> {
+        let failed_once =
+            self.breaker.parts().0 > 0 && self.breaker.state(now.wall) == State::Closed;
+        let session = self.session.as_ref()?;
+        let needed = self.rejected || session.expired(now);
+        if wanted != self.generation
+            || !failed_once
+            || !needed
+            || session.dead
+            || self.config_failed
+        {
+            return None;
+        }
+        let retry_at = self.breaker.retry_at(now.wall)?;
+        Some(retry_at.saturating_sub(now.wall)).filter(|wait| *wait <= 5_000)
+    }
+
+    /// What to tell somebody who asked for a refresh of `wanted` and waited for it.
+    ///
+    /// # Errors
+    /// The reason why there is no newer token.
+    pub fn refresh_outcome(&self, wanted: Generation, now: Now) -> Result<(), Error> {
+        match &self.session {
+            None => Err(self.no_session()),
+            Some(_) if self.generation != wanted => Ok(()),
+            Some(_) => Err(self.unavailable(now)),
+        }
+    }
+
+    /// Why no fresh token can be had now.
+    pub(super) fn unavailable(&self, now: Now) -> Error {
+        if let Some(dead) = self.died {
+            return dead_error(dead);
+        }
+        if self.session.is_none() {
+            return self.no_session();
+        }
+        if let State::Open(at) = self.breaker.state(now.wall) {
+            return Error {
+                retry_at: Some(at),
+                ..Error::new(Code::CircuitOpen)
+            };
+        }
+        self.last_failure
+            .clone()
+            .unwrap_or_else(|| Error::new(Code::RefreshFailed))
+    }
+
+    fn no_session(&self) -> Error {
+        match self.ended {
+            Some(Ended::Dead(dead)) => dead_error(dead),
+            Some(Ended::SignedOut) => Error::new(Code::SignedOut),
+            None => Error::new(Code::NotSignedIn),
+        }
+    }
+
+    fn refreshed(
+        &mut self,
+        plan: &RefreshPlan,
+        tokens: TokenSet,
+        timing: Timing,
+        stored: &Stored,
+    ) -> Commit {
+        let ours = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.sid == plan.sid);
+        if !ours || stored.ended(&plan.sid) {
+            self.adopt(stored, timing.received);
+            return Commit::Revoke(tokens);
+        }
+        let overtaken = stored
+            .alive(&plan.sid)
+            .is_some_and(|record| record.session.rotation > plan.rotation);
+        if overtaken
+            || self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.rotation > plan.rotation)
+        {
+            self.adopt(stored, timing.received);
+            return Commit::Keep;
+        }
+        let Some(old) = self.session.take() else {
+            return Commit::Keep;
+        };
+        let unchanged = old.access_token == tokens.access_token;
+        let fresh = self.renew(old, tokens, timing);
+        let expires_at = fresh.expires_at;
+        self.refreshed_at = Some(timing.received.mono);
+        if unchanged && plan.credential.is_none() {
+            // The outside source gave the token it already had: nothing is new, ask again later.
+            self.session = Some(fresh);
+            self.cached_at = Some(timing.received.mono);
+            return Commit::Keep;
+        }
+        self.replace(fresh);
+        self.cached_at = Some(timing.received.mono);
+        let took = timing.received.mono.saturating_sub(timing.sent.mono);
+        self.metrics.last_refresh = took;
+        self.metrics.total_refresh = self.metrics.total_refresh.saturating_add(took);
+        self.log(Log::Refreshed {
+            until: expires_at,
+            took,
+        });
+        self.tell(Event::Refreshed {
+            elsewhere: false,
+            expires_at,
+        });
+        Commit::Store
+    }
+
+    /// The session after a refresh: what the answer leaves out stays as it was (behaviour.md 1.12).
+    fn renew(&self, old: Session, tokens: TokenSet, timing: Timing) -> Session {
+        let renewed = self.session_from(old.sid.clone(), tokens, timing, old.remember);
+        Session {
+            rotation: old.rotation.saturating_add(1),
+            refresh_token: renewed.refresh_token.or(old.refresh_token),
+            refresh_expires_at: renewed.refresh_expires_at.or(old.refresh_expires_at),
+            ..renewed
+        }
+    }
+
+    fn outside_is_empty(&mut self, plan: &RefreshPlan) -> Commit {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.sid == plan.sid)
+        {
+            self.end(Ended::SignedOut);
+            self.metrics.sign_outs += 1;
+            self.tell(Event::SignedOut { elsewhere: false });
+        }
+        Commit::Keep
+    }
+
+    fn refresh_failed(
+        &mut self,
+        plan: &RefreshPlan,
+        failure: &Failure,
+        retry_after: Option<i64>,
+        now: Now,
+        roll: f64,
+    ) -> Commit {
+        match response::classify(failure) {
+            Class::Terminal(dead) => {
+                let dead = if self.indeterminate {
+                    Dead::LostResponse
+                } else {
+                    dead
+                };
+                self.credential_died(plan, dead, now)
+            }
+            Class::Config => {
+                self.config_failed = true;
+                self.keep(config_error(failure), failure)
+            }
+            Class::Ambiguous => {
+                self.ambiguous += 1;
+                if self.ambiguous >= 3 {
+                    return self.credential_died(plan, Dead::Ambiguous, now);
+                }
+                self.count_failure(retry_after, now, roll);
+                self.keep(self.passing_error(Code::RefreshFailed, now), failure)
+            }
+            Class::Transient {
+                counted,
+                indeterminate,
+            } => {
+                self.ambiguous = 0;
+                self.indeterminate |= indeterminate;
+                if counted && !self.just_woke(now) {
+                    self.count_failure(retry_after, now, roll);
+                } else {
+                    self.breaker.wait(now.wall, retry_after, roll);
+                }
+                let code = if *failure == Failure::Timeout {
+                    Code::Timeout
+                } else {
+                    Code::RefreshFailed
+                };
+                self.keep(self.passing_error(code, now), failure)
+            }
+        }
+    }
+
+    /// A passing failure: the session stays, everybody learns of it. The breaker goes into storage.
+    fn keep(&mut self, error: Error, failure: &Failure) -> Commit {
+        let status = match failure {
+            Failure::Status(status, _) => Some(*status),
+            _ => None,
+        };
+        let error = Error { status, ..error };
+        self.last_failure = Some(error.clone());
+        self.rearm = true;
+        self.touch();
+        self.log(Log::RefreshFailed(error.clone()));
+        self.tell(Event::RefreshFailed(error));
+        Commit::Store
+    }
+
+    fn passing_error(&self, code: Code, now: Now) -> Error {
+        Error {
+            retry_at: self.breaker.retry_at(now.wall),
+            ..Error::new(code)
+        }
+    }
+
+    fn count_failure(&mut self, retry_after: Option<i64>, now: Now, roll: f64) {
+        let limits = self.config.limits;
+        if self.breaker.fail(now.wall, retry_after, limits, roll) {
+            self.tell_circuit_opened(now, false);
+        }
+    }
+
+    pub(super) fn tell_circuit_opened(&mut self, now: Now, storm: bool) {
+        let retry_at = self.breaker.retry_at(now.wall).unwrap_or(now.wall);
+        self.tell(Event::CircuitOpened { retry_at, storm });
+    }
+
+    /// The credential is dead. A token that still works is used up (behaviour.md 2.3); a revoked one
+    /// is dropped at once where it is the credential itself.
+    fn credential_died(&mut self, plan: &RefreshPlan, dead: Dead, now: Now) -> Commit {
+        let error = dead_error(dead);
+        self.log(Log::RefreshFailed(error));
+        let usable = !self.rejected
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|session| !session.expired(now));
+        let revoked_itself = dead == Dead::Revoked && plan.credential == self.access_token();
+        if revoked_itself {
+            self.end(Ended::Dead(dead));
+            self.metrics.sign_outs += 1;
+            self.tell(Event::ReauthRequired(dead));
+            return Commit::Clear(plan.sid.clone(), dead);
+        }
+        self.mark_dead(dead);
+        if usable {
+            Commit::Store
+        } else {
+            Commit::Clear(plan.sid.clone(), dead)
+        }
+    }
+
+    fn access_token(&self) -> Option<Secret> {
+        self.session
+            .as_ref()
+            .map(|session| session.access_token.clone())
+    }
+
+    fn just_woke(&self, now: Now) -> bool {
+        self.woke_at
+            .is_some_and(|at| now.mono.saturating_sub(at) < 10_000)
+    }
+
+    /// Counts refreshes within the hour; an honest page makes fewer than ten (document 003).
+    fn note_frequency(&mut self, now: Now) {
+        const HOUR: i64 = 3_600_000;
+        const HONEST: usize = 10;
+        self.recent.retain(|at| now.mono.saturating_sub(*at) < HOUR);
+        self.recent.push(now.mono);
+        let quiet = self
+            .suspected_at
+            .is_none_or(|at| now.mono.saturating_sub(at) >= HOUR);
+        if self.recent.len() > HONEST && quiet {
+            self.suspected_at = Some(now.mono);
+            let refreshes = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+            self.outputs
+                .push_back(Output::Event(Event::SuspiciousActivity { refreshes }));
+        }
+        // A page that refreshes every second must not grow without bound.
+        if self.recent.len() > HONEST * 10 {
+            self.recent.remove(0);
+        }
+    }
+}
+
+/// `Retry-After`, for the shell that holds the header.
+pub fn retry_after(header: &str, now: i64) -> Option<i64> {
+    breaker::retry_after(header, now)
+}
+
+fn dead_error(dead: Dead) -> Error {
+    Error::new(match dead {
+        Dead::Revoked => Code::TokenRevoked,
+        _ => Code::TokenExpired,
+    })
+}
+
+fn config_error(failure: &Failure) -> Error {
+    let detail = match failure {
+        Failure::Malformed(Unusable::TokenType) => {
+            "the refresh answer has an unknown token_type; keepfresh sends Bearer tokens only"
+        }
+        Failure::Status(404 | 405 | 410 | 501, _) => {
+            "the refresh endpoint does not exist at this address; check endpoints.refresh, its method and its trailing slash"
+        }
+        Failure::Status(406 | 415 | 422, _) => {
+            "the refresh endpoint does not take this request; check refreshCall and its field"
+        }
+        _ => "the auth server refuses this client; check clientId and scope",
+    };
+    Error {
+        detail: Some(detail),
+        ..Error::new(Code::Config)
+    }
+}

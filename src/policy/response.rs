@@ -1,0 +1,354 @@
+//! What an answer of the auth server means: tokens, or a class of failure (behaviour.md §1, §2).
+
+use super::expiry::{self, Field, Lifetimes};
+use super::session::Secret;
+
+/// A parsed JSON object. The browser looks at a JavaScript value, a test at `serde_json`'s.
+pub trait Body {
+    /// The own member at a dotted path, such as `data.access_token`.
+    fn get(&self, path: &str) -> Field;
+}
+
+/// Where a server puts its tokens, when it is not where everybody does (`options.tokenFields`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenFields {
+    /// Dotted path of the access token.
+    pub access_token: Option<String>,
+    /// Dotted path of the refresh token.
+    pub refresh_token: Option<String>,
+    /// Dotted path of the lifetime.
+    pub expires_in: Option<String>,
+    /// Dotted path of the moment of expiry.
+    pub expires_at: Option<String>,
+}
+
+/// How to read a token response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// Names that replace the usual ones.
+    pub fields: TokenFields,
+    /// Milliseconds to one of `expires_in`: 1000, or 1 for servers that count in ms.
+    pub unit: i64,
+    /// Whether `token_type` may be missing.
+    pub untyped: bool,
+}
+
+/// The tokens of one successful answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSet {
+    /// The new access token.
+    pub access_token: Secret,
+    /// The new refresh token; `None` = keep the old one (RFC 6749 §6).
+    pub refresh_token: Option<Secret>,
+    /// What the answer says about the access token's end.
+    pub lifetimes: Lifetimes,
+    /// Life of the refresh token in ms (an extension).
+    pub refresh_lifetime: Option<i64>,
+}
+
+/// An answer that holds no usable token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Not the shape of a token response.
+    Malformed,
+    /// A `token_type` that the client cannot send (RFC 6749 §7.1).
+    TokenType,
+}
+
+/// Reads a token response by the dialect. Unknown members are ignored (RFC 6749 §5.1).
+///
+/// # Errors
+/// [`Unusable`] when there is no access token that can stand in a header, or its type is unknown.
+pub fn read_tokens(body: &dyn Body, dialect: &Dialect) -> Result<TokenSet, Unusable> {
+    let custom = &dialect.fields;
+    let access = secret(
+        body,
+        custom.access_token.as_deref(),
+        &["access_token", "token", "accessToken", "access"],
+    );
+    let access_token = access.ok_or(Unusable::Malformed)?;
+    check_type(body, dialect)?;
+    let refresh_token = secret(
+        body,
+        custom.refresh_token.as_deref(),
+        &["refresh_token", "refreshToken", "refresh"],
+    );
+    let seconds = pick(
+        body,
+        custom.expires_in.as_deref(),
+        &["expires_in", "expiresIn"],
+    );
+    let relative = expiry::duration(&seconds, dialect.unit)
+        .or_else(|| expiry::duration(&body.get("expires_in_minutes"), 60_000));
+    let absolute = pick(
+        body,
+        custom.expires_at.as_deref(),
+        &["expires_at", "expiresAt"],
+    );
+    let refresh_lifetime = pick(
+        body,
+        None,
+        &["refresh_expires_in", "refresh_token_expires_in"],
+    );
+    Ok(TokenSet {
+        access_token,
+        refresh_token,
+        lifetimes: Lifetimes {
+            relative,
+            absolute: expiry::instant(&absolute),
+            ..Lifetimes::default()
+        },
+        refresh_lifetime: expiry::duration(&refresh_lifetime, 1000),
+    })
+}
+
+impl TokenSet {
+    /// Adds what the access token's own claims say (behaviour.md 1.20).
+    pub fn read_claims(&mut self, claims: &dyn Body) {
+        self.lifetimes.jwt_exp = expiry::instant(&claims.get("exp"));
+        self.lifetimes.jwt_iat = expiry::instant(&claims.get("iat"));
+    }
+}
+
+/// The machine-readable code of an error body: `error`, `error_code` or `code` (behaviour.md 1.16).
+pub fn error_code(body: &dyn Body) -> Option<String> {
+    ["error_code", "code", "error"]
+        .into_iter()
+        .find_map(|name| match body.get(name) {
+            Field::Text(text) if !text.is_empty() && text.len() <= 64 => Some(text),
+            _ => None,
+        })
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dead {
+    /// The credential is past its end, or unknown to the server.
+    Expired,
+    /// The server ended the session.
+    Revoked,
+    /// A refresh was answered, the answer was lost, and the server grants no second try.
+    LostResponse,
+    /// Three refreshes in a row were answered with nothing that makes sense.
+    Ambiguous,
+}
+
+impl Dead {
+    /// The stable text, for events and the stored tombstone.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::LostResponse => "lost_response",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+
+    /// The reason of that text.
+    pub fn named(text: &str) -> Option<Self> {
+        [
+            Self::Expired,
+            Self::Revoked,
+            Self::LostResponse,
+            Self::Ambiguous,
+        ]
+        .into_iter()
+        .find(|dead| dead.as_str() == text)
+    }
+}
+
+/// What an unsuccessful refresh says about the session (behaviour.md 2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The credential is dead.
+    Terminal(Dead),
+    /// A passing fault.
+    Transient {
+        /// Whether it counts towards the breaker (a 429 does not).
+        counted: bool,
+        /// Whether the server may have acted on the call before the fault (network, timeout).
+        indeterminate: bool,
+    },
+    /// Refreshing cannot work as configured.
+    Config,
+    /// Could be either: kept, but three in a row are the end.
+    Ambiguous,
+}
+
+const FAULT: Class = Class::Transient {
+    counted: true,
+    indeterminate: false,
+};
+const WAIT: Class = Class::Transient {
+    counted: false,
+    indeterminate: false,
+};
+
+/// How a refresh call ended without tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// An answer with an HTTP status and, where its body had one, a code.
+    Status(u16, Option<String>),
+    /// A 2xx whose body holds no usable token.
+    Malformed(Unusable),
+    /// A redirect, which is never followed.
+    Redirected,
+    /// No answer, or one that CORS hides.
+    Network,
+    /// No answer in time.
+    Timeout,
+}
+
+/// Classes a failed refresh, by the table of behaviour.md 2.5.
+pub fn classify(failure: &Failure) -> Class {
+    match failure {
+        Failure::Network | Failure::Timeout => Class::Transient {
+            counted: true,
+            indeterminate: true,
+        },
+        Failure::Malformed(Unusable::TokenType) => Class::Config,
+        Failure::Malformed(Unusable::Malformed) | Failure::Redirected => Class::Ambiguous,
+        Failure::Status(status, code) => code
+            .as_deref()
+            .filter(|_| *status < 500)
+            .and_then(|code| by_code(*status, code))
+            .unwrap_or_else(|| by_status(*status)),
+    }
+}
+
+/// Whether a code in the body of a resource's 401 says that the session itself was ended.
+pub(super) fn says_revoked(code: &str) -> bool {
+    code == "TOKEN_REVOKED"
+}
+
+fn by_code(status: u16, code: &str) -> Option<Class> {
+    let class = match code {
+        "invalid_grant" | "TOKEN_EXPIRED" | "session_expired" => Class::Terminal(Dead::Expired),
+        "TOKEN_REVOKED"
+        | "refresh_token_not_found"
+        | "refresh_token_already_used"
+        | "session_not_found" => Class::Terminal(Dead::Revoked),
+        "invalid_client"
+        | "unauthorized_client"
+        | "unsupported_grant_type"
+        | "invalid_scope"
+        | "invalid_request"
+        | "validation_failed" => Class::Config,
+        "server_error" | "temporarily_unavailable" => FAULT,
+        _ => return None,
+    };
+    // A 429 or 409 is about the moment, whatever its body says.
+    (!matches!(status, 408 | 409 | 425 | 429)).then_some(class)
+}
+
+fn by_status(status: u16) -> Class {
+    match status {
+        401 => Class::Terminal(Dead::Expired),
+        404 | 405 | 406 | 410 | 415 | 422 | 501 => Class::Config,
+        429 => WAIT,
+        408 | 409 | 421 | 425 | 500.. => FAULT,
+        _ => Class::Ambiguous,
+    }
+}
+
+fn check_type(body: &dyn Body, dialect: &Dialect) -> Result<(), Unusable> {
+    match pick(body, None, &["token_type", "tokenType"]) {
+        Field::Text(kind) if kind.eq_ignore_ascii_case("bearer") => Ok(()),
+        Field::Other if dialect.untyped => Ok(()),
+        _ => Err(Unusable::TokenType),
+    }
+}
+
+fn secret(body: &dyn Body, custom: Option<&str>, usual: &[&str]) -> Option<Secret> {
+    match pick(body, custom, usual) {
+        Field::Text(text) => Secret::new(text),
+        _ => None,
+    }
+}
+
+fn pick(body: &dyn Body, custom: Option<&str>, usual: &[&str]) -> Field {
+    if let Some(path) = custom {
+        return body.get(path);
+    }
+    let mut found = usual.iter().map(|name| body.get(name));
+    found
+        .find(|field| *field != Field::Other)
+        .unwrap_or(Field::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_refresh_answers() {
+        let status = |status, code: &str| {
+            classify(&Failure::Status(
+                status,
+                (!code.is_empty()).then(|| code.to_owned()),
+            ))
+        };
+        for (class, answers) in [
+            (
+                Class::Terminal(Dead::Expired),
+                vec![
+                    (400, "invalid_grant"),
+                    (401, ""),
+                    (401, "TOKEN_EXPIRED"),
+                    (403, "session_expired"),
+                ],
+            ),
+            (
+                Class::Terminal(Dead::Revoked),
+                vec![(401, "TOKEN_REVOKED"), (400, "refresh_token_already_used")],
+            ),
+            (
+                Class::Config,
+                vec![
+                    (400, "invalid_client"),
+                    (401, "invalid_client"),
+                    (404, ""),
+                    (405, ""),
+                    (422, ""),
+                    (501, ""),
+                ],
+            ),
+            (
+                Class::Ambiguous,
+                vec![
+                    (400, ""),
+                    (400, "whatever"),
+                    (403, ""),
+                    (413, ""),
+                    (431, ""),
+                    (302, ""),
+                ],
+            ),
+            (WAIT, vec![(429, ""), (429, "invalid_grant")]),
+            (
+                FAULT,
+                vec![
+                    (500, ""),
+                    (503, ""),
+                    (511, ""),
+                    (522, ""),
+                    (408, ""),
+                    (409, ""),
+                    (421, ""),
+                    (425, ""),
+                    (500, "invalid_grant"),
+                    (400, "server_error"),
+                ],
+            ),
+        ] {
+            for (number, code) in answers {
+                assert_eq!(status(number, code), class, "{number} {code}");
+            }
+        }
+        assert_eq!(classify(&Failure::Redirected), Class::Ambiguous);
+        assert_eq!(
+            classify(&Failure::Malformed(Unusable::Malformed)),
+            Class::Ambiguous
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! What the tabs share through storage, and when one tab believes another.
+
+use super::breaker::Breaker;
+use super::event::{Event, Log};
+use super::expiry::Now;
+use super::response::Dead;
+use super::session::Session;
+use super::{Ended, Policy};
+
+/// What storage holds at one moment. Messages between tabs are only hints to look here
+/// (behaviour.md 5.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The session record, validated; `None` = no record.
+    pub record: Option<Record>,
+    /// The note that a login ended; it outlives the record so that late tabs learn of it.
+    pub tombstone: Option<Tombstone>,
+}
+
+/// One stored session with the state of its breaker (behaviour.md 2.12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The session; its `deadline` is not stored.
+    pub session: Session,
+    /// The breaker of this session's credential.
+    pub breaker: Breaker,
+}
+
+/// A login that is over, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The login that ended.
+    pub sid: String,
+    /// `None` = signed out by a person; otherwise the credential died.
+    pub dead: Option<Dead>,
+}
+
+impl Stored {
+    fn buries(&self, sid: &str) -> Option<&Tombstone> {
+        self.tombstone
+            .as_ref()
+            .filter(|tombstone| tombstone.sid == sid)
+    }
+
+    /// The stored session of this login, if it is there and not buried.
+    pub(super) fn alive(&self, sid: &str) -> Option<&Record> {
+        let record = self.record.as_ref()?;
+        (record.session.sid == sid && self.buries(sid).is_none()).then_some(record)
+    }
+
+    pub(super) fn ended(&self, sid: &str) -> bool {
+        self.buries(sid).is_some()
+    }
+}
+
+impl Policy {
+    /// What belongs into storage now.
+    pub fn record(&self) -> Option<Record> {
+        let session = self.session.clone()?;
+        Some(Record {
+            session,
+            breaker: self.breaker,
+        })
+    }
+
+    /// Compares memory with storage and takes over what is newer: a refresh, a sign-out or a sign-in
+    /// of another tab. Call it before a refresh, on every hint and when the page wakes.
+    pub fn adopt(&mut self, stored: &Stored, now: Now) {
+        let sid = self.session.as_ref().map(|session| session.sid.clone());
+        match sid {
+            Some(sid) => self.adopt_over(&sid, stored, now),
+            None => self.adopt_into_nothing(stored, now, true),
+        }
+    }
+
+    /// Takes the session that storage held when the page was opened. No event: nothing changed.
+    pub fn load(&mut self, stored: &Stored, now: Now) {
+        self.loaded = true;
+        self.touch();
+        self.adopt_into_nothing(stored, now, false);
+    }
+
+    fn adopt_over(&mut self, sid: &str, stored: &Stored, now: Now) {
+        if let Some(tombstone) = stored.buries(sid) {
+            let dead = tombstone.dead;
+            self.end(dead.map_or(Ended::SignedOut, Ended::Dead));
+            self.metrics.sign_outs += 1;
+            self.tell(match dead {
+                None => Event::SignedOut { elsewhere: true },
+                Some(dead) => Event::ReauthRequired(dead),
+            });
+            return self.adopt_into_nothing(stored, now, true);
+        }
+        let Some(record) = &stored.record else { return };
+        if record.session.sid == sid {
+            self.adopt_rotation(record, now);
+        } else if !stored.ended(&record.session.sid) {
+            self.login = self.login.wrapping_add(1);
+            self.install(record.clone(), now);
+            self.tell(Event::UserChanged);
+        }
+    }
+
+    fn adopt_rotation(&mut self, record: &Record, now: Now) {
+        let Some(session) = &self.session else { return };
+        if record.session.rotation < session.rotation {
+            return;
+        }
+        if record.session.access_token == session.access_token
+            && record.session.refresh_token == session.refresh_token
+        {
+            // Same credential: only what other tabs learnt about it is new.
+            let newly_dead = record.session.dead && !session.dead;
+            if self.breaker != record.breaker {
+                self.breaker = record.breaker;
+                self.touch();
+            }
+            if newly_dead {
+                self.mark_dead(Dead::Expired);
+            }
+            return;
+        }
+        let expires_at = record.session.expires_at;
+        self.install(record.clone(), now);
+        self.metrics.adopted += 1;
+        self.log(Log::Adopted);
+        self.tell(Event::Refreshed {
+            elsewhere: true,
+            expires_at,
+        });
+    }
+
+    fn adopt_into_nothing(&mut self, stored: &Stored, now: Now, tell: bool) {
+        let Some(record) = &stored.record else { return };
+        let over = record.session.dead && record.session.expired(now);
+        if over || stored.ended(&record.session.sid) {
+            return;
+        }
+        self.login = self.login.wrapping_add(1);
+        self.install(record.clone(), now);
+        if tell {
+            self.tell(Event::SignedIn { elsewhere: true });
+        }
+    }
+
+    /// Puts a stored record in place of the current session.
+    fn install(&mut self, record: Record, now: Now) {
+        let mut session = record.session;
+        session.anchor(now);
+        self.replace(session);
+        self.breaker = record.breaker;
+    }
+}
