@@ -46,7 +46,7 @@ pub enum Verdict {
     /// Hand it to the caller.
     Done,
     /// Hand it to the caller, and remove the stored session: the server ended it.
-    Over,
+    Over(Dead),
     /// Read the code in the body of a clone, then call [`Policy::on_code`].
     Peek,
     /// Ask `next` again: the request may be replayed.
@@ -149,7 +149,7 @@ impl Policy {
         }
         if code.is_some_and(response::says_revoked) {
             self.revoked();
-            return Verdict::Over;
+            return Verdict::Over(Dead::Revoked);
         }
         self.refuse_token(attempt, answer, now)
     }

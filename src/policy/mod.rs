@@ -431,6 +431,11 @@ impl Policy {
         self.outputs.pop_front()
     }
 
+    /// Whether there is something to hand out.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// Changes whenever something visible changed.
     pub fn revision(&self) -> u32 {
         self.revision

@@ -1,0 +1,299 @@
+//! Signing in and out, and who is signed in.
+
+use super::answer::{self, Answered, Call};
+use super::client::Inner;
+use super::clock::{self, Alarm};
+use super::error;
+use super::js;
+use super::json::JsBody;
+use crate::policy::{Code, Error, Goodbye, Hello, Secret, Timing};
+use js_sys::{Object, Promise};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::{RequestInit, Response};
+
+/// What is sent to the server, for `endpoints.login` or `endpoints.register`.
+#[derive(Clone, Copy)]
+pub(super) enum Door {
+    /// An account that exists.
+    Login,
+    /// A new account.
+    Register,
+}
+
+impl Inner {
+    /// Sends credentials and starts a session with the tokens of the answer.
+    pub(super) async fn enter(
+        self: Rc<Self>,
+        door: Door,
+        credentials: Object,
+        remember: bool,
+    ) -> Result<JsValue, JsValue> {
+        let (url, field) = match door {
+            Door::Login => (&self.options.endpoints.login, "endpoints.login"),
+            Door::Register => (&self.options.endpoints.register, "endpoints.register"),
+        };
+        let url = url.as_deref().ok_or_else(|| missing(field))?;
+        let body = Some(self.hello(&credentials, remember));
+        let answered = self
+            .post(Call {
+                url,
+                method: "POST",
+                body,
+                ..Call::default()
+            })
+            .await?;
+        if !answered.ok() {
+            return Err(rejected(&answered));
+        }
+        let timing = answered.timing;
+        let (tokens, user) = answer::tokens_of(&self, &answered).await.map_err(|_| {
+            error::with_cause(
+                &Error::new(Code::InvalidResponse).with_status(answered.status),
+                &JsValue::UNDEFINED,
+            )
+        })?;
+        self.user.replace(user);
+        self.begin_session(tokens, timing, remember);
+        Ok(self.session_view())
+    }
+
+    /// Starts a session with tokens that the app got elsewhere.
+    pub(super) fn set_session(&self, tokens: &JsValue, remember: bool) -> Result<JsValue, JsValue> {
+        let now = clock::now();
+        let (tokens, user) = answer::token_set(self, tokens, false).map_err(|_| {
+            error::to_js(&Error::config(
+                "tokens",
+                "must hold accessToken, a string of visible ASCII characters",
+            ))
+        })?;
+        self.user.replace(user);
+        self.begin_session(
+            tokens,
+            Timing {
+                sent: now,
+                received: now,
+                date: None,
+            },
+            remember,
+        );
+        Ok(self.session_view())
+    }
+
+    /// Ends the session: here and in storage at once, in the other tabs by a note, and on the server
+    /// as well as it goes (behaviour.md 5.11). Never fails: a person who signs out is signed out.
+    pub(super) fn log_out(self: &Rc<Self>) -> Promise {
+        let session = self.end_session();
+        let inner = Rc::clone(self);
+        future_to_promise(async move {
+            if let Some(session) = session {
+                inner
+                    .say_goodbye(&session.access_token, session.refresh_token.as_ref())
+                    .await;
+            }
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Ends every session of the person. Here it always ends; `confirmed` says whether the server
+    /// agreed.
+    pub(super) async fn log_out_everywhere(self: Rc<Self>) -> Result<JsValue, JsValue> {
+        let url = self
+            .options
+            .endpoints
+            .logout_all
+            .clone()
+            .ok_or_else(|| missing("endpoints.logoutAll"))?;
+        self.signed_in()?;
+        let token = self.fresh_token(None).await;
+        let call = Call {
+            url: &url,
+            method: "POST",
+            bearer: token.as_deref(),
+            ..Call::default()
+        };
+        let answered = self.post(call).await;
+        self.end_session();
+        let result = Object::new();
+        let confirmed = answered.as_ref().is_ok_and(Answered::ok);
+        js::set(&result, "confirmed", &JsValue::from_bool(confirmed));
+        let count = answered
+            .ok()
+            .and_then(|answered| answered.body.map(|body| body.value("revoked_count")));
+        let count = count.filter(|count| count.as_f64().is_some());
+        js::set(&result, "revokedCount", &count.unwrap_or(JsValue::NULL));
+        Ok(result.into())
+    }
+
+    /// Asks the server who is signed in.
+    pub(super) async fn me(self: Rc<Self>) -> Result<JsValue, JsValue> {
+        let url = self
+            .options
+            .endpoints
+            .me
+            .as_deref()
+            .ok_or_else(|| missing("endpoints.me"))?;
+        let init = RequestInit::new();
+        let headers = web_sys::Headers::new()?;
+        headers.set("Accept", "application/json")?;
+        init.set_headers(&headers);
+        let request = web_sys::Request::new_with_str_and_init(url, &init)?;
+        let sent = super::send::fetch(
+            &self,
+            request.unchecked_into(),
+            JsValue::UNDEFINED.unchecked_into(),
+        );
+        let response: Response = JsFuture::from(sent).await?.unchecked_into();
+        let text = JsFuture::from(response.text()?).await?;
+        let body = text.dyn_ref().and_then(JsBody::parse);
+        match body {
+            _ if !response.ok() => Err(error::with_cause(
+                &Error::new(Code::Rejected).with_status(response.status()),
+                &body.map_or(JsValue::UNDEFINED, |body| body.whole()),
+            )),
+            Some(body) => Ok(body.whole()),
+            None => Err(error::to_js(
+                &Error::new(Code::InvalidResponse).with_status(response.status()),
+            )),
+        }
+    }
+
+    /// Tells the server that these tokens are no longer wanted; best effort, within the time limit
+    /// of a refresh.
+    pub(super) async fn say_goodbye(&self, access: &Secret, refresh: Option<&Secret>) {
+        let Some(url) = self.options.endpoints.logout.as_deref() else {
+            return;
+        };
+        let token = refresh.unwrap_or(access);
+        let body = match self.options.preset.goodbye {
+            Goodbye::Bearer => None,
+            Goodbye::Json => {
+                let object = Object::new();
+                js::set(
+                    &object,
+                    &self.options.refresh_field,
+                    &JsValue::from_str(token.reveal()),
+                );
+                Some(js::json_body(&object))
+            }
+            Goodbye::Revocation => {
+                let hint = if refresh.is_some() {
+                    "refresh_token"
+                } else {
+                    "access_token"
+                };
+                let mut fields = vec![("token", token.reveal()), ("token_type_hint", hint)];
+                fields.extend(
+                    self.options
+                        .client_id
+                        .as_deref()
+                        .map(|id| ("client_id", id)),
+                );
+                Some(js::form_body(&fields))
+            }
+        };
+        let bearer = (self.options.preset.goodbye != Goodbye::Revocation).then(|| access.reveal());
+        let call = Call {
+            url,
+            method: "POST",
+            body,
+            bearer,
+            keepalive: true,
+            ..Call::default()
+        };
+        drop(self.post(call).await);
+    }
+
+    /// The access token with at least `min_validity` ms of life, refreshed if need be.
+    pub(super) async fn fresh_token(self: &Rc<Self>, min_validity: Option<i64>) -> Option<String> {
+        self.load_if_stale().await;
+        let wanted = match self.token(min_validity) {
+            Ok(token) => return token,
+            Err(wanted) => wanted,
+        };
+        drop(JsFuture::from(self.refresh(wanted)).await);
+        self.token(min_validity).unwrap_or_else(|_| {
+            let now = clock::now();
+            self.with(|policy| {
+                let session = policy
+                    .usable_session(now)
+                    .filter(|session| !session.expired(now));
+                session.map(|session| session.access_token.reveal().to_owned())
+            })
+        })
+    }
+
+    fn token(
+        &self,
+        min_validity: Option<i64>,
+    ) -> Result<Option<String>, crate::policy::Generation> {
+        self.with(|policy| {
+            let token = policy.token_for(min_validity, clock::now())?;
+            Ok(token.map(|token| token.reveal().to_owned()))
+        })
+    }
+
+    /// Posts to an auth endpoint within the time limit.
+    async fn post(&self, call: Call<'_>) -> Result<Answered, JsValue> {
+        let deadline = Alarm::after(self.options.refresh_timeout);
+        let exchange = std::pin::pin!(answer::exchange(self, call));
+        match js::first_of(exchange, JsFuture::from(deadline.promise().clone())).await {
+            Some(Ok(answered)) => Ok(answered),
+            Some(Err(native)) => Err(error::with_cause(&Error::new(Code::Network), &native)),
+            None => Err(error::to_js(&Error::new(Code::Timeout))),
+        }
+    }
+
+    fn hello(&self, credentials: &Object, remember: bool) -> (&'static str, JsValue) {
+        let body = Object::assign(&Object::new(), credentials);
+        match self.options.preset.hello {
+            Hello::Json => js::json_body(&body),
+            Hello::JsonWithDevice => {
+                js::set_default(&body, "remember_me", &JsValue::from_bool(remember));
+                js::set_default(&body, "device_name", &device_name());
+                js::json_body(&body)
+            }
+            Hello::Form => {
+                js::set_default(
+                    &body,
+                    "grant_type",
+                    &JsValue::from_str("authorization_code"),
+                );
+                if let Some(id) = &self.options.client_id {
+                    js::set_default(&body, "client_id", &JsValue::from_str(id));
+                }
+                js::form_of(&body)
+            }
+        }
+    }
+}
+
+/// What a person would call this browser in a list of devices.
+fn device_name() -> JsValue {
+    let navigator = js::global("navigator").unwrap_or(JsValue::UNDEFINED);
+    let name = js::get(&js::get(&navigator, "userAgentData"), "platform");
+    if name.is_string() && name != JsValue::from_str("") {
+        return name;
+    }
+    let platform = js::get(&navigator, "platform");
+    if platform.is_string() && platform != JsValue::from_str("") {
+        platform
+    } else {
+        JsValue::from_str("Browser")
+    }
+}
+
+fn missing(field: &str) -> JsValue {
+    error::to_js(&Error::config(
+        field,
+        "is needed for this call and the preset knows none",
+    ))
+}
+
+fn rejected(answered: &Answered) -> JsValue {
+    error::with_cause(
+        &Error::new(Code::Rejected).with_status(answered.status),
+        &answered.json(),
+    )
+}

@@ -1,0 +1,246 @@
+//! Calls to the auth server and what comes back, in the policy's terms (behaviour.md 6.7).
+
+use super::client::Inner;
+use super::clock;
+use super::js;
+use super::json::JsBody;
+use crate::policy::{
+    self, Failure, RefreshAnswer, Timing, TokenSet, Unusable, error_code, http_date, jwt_payload,
+    read_tokens,
+};
+use js_sys::{Array, JsString};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    Headers, ReferrerPolicy, Request, RequestCache, RequestCredentials, RequestInit,
+    RequestRedirect, Response,
+};
+
+/// One call to an auth endpoint.
+#[derive(Default)]
+pub(super) struct Call<'a> {
+    pub(super) url: &'a str,
+    pub(super) method: &'a str,
+    /// Content type and body.
+    pub(super) body: Option<(&'a str, JsValue)>,
+    /// The token for `Authorization: Bearer`.
+    pub(super) bearer: Option<&'a str>,
+    /// Send the browser's cookies for that origin.
+    pub(super) cookies: bool,
+    /// Let it finish while the page goes away.
+    pub(super) keepalive: bool,
+}
+
+/// An answer whose body has been read.
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) redirected: bool,
+    pub(super) body: Option<JsBody>,
+    pub(super) response: Response,
+    pub(super) retry_after: Option<String>,
+    pub(super) timing: Timing,
+}
+
+impl Answered {
+    /// A 2xx.
+    pub(super) fn ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The parsed body for the app, or null.
+    pub(super) fn json(&self) -> JsValue {
+        self.body.as_ref().map_or(JsValue::NULL, JsBody::whole)
+    }
+}
+
+/// What a refresh brought, and the person if the answer described one.
+pub(super) struct Refreshed {
+    pub(super) answer: RefreshAnswer,
+    pub(super) timing: Timing,
+    pub(super) user: JsValue,
+}
+
+impl Refreshed {
+    pub(super) fn failed(failure: Failure, timing: Timing) -> Self {
+        Self {
+            answer: RefreshAnswer::Failed(failure, None),
+            timing,
+            user: JsValue::UNDEFINED,
+        }
+    }
+}
+
+/// Sends a call and reads the answer's body.
+///
+/// # Errors
+/// The native error, when there was no answer.
+pub(super) async fn exchange(inner: &Inner, call: Call<'_>) -> Result<Answered, JsValue> {
+    let request = build(&call)?;
+    let sent = clock::now();
+    let response: Response = JsFuture::from(inner.native_fetch(&request, &JsValue::UNDEFINED))
+        .await?
+        .unchecked_into();
+    let received = clock::now();
+    let redirected = js::get(&response, "type") == JsValue::from_str("opaqueredirect");
+    let headers = response.headers();
+    let header = |name: &str| headers.get(name).ok().flatten();
+    let date = header("date").and_then(|date| http_date(&date));
+    let retry_after = header("retry-after");
+    // Only `parseTokens` gets to see the response, so only then is its body kept apart.
+    let readable = if inner.options.parse_tokens.is_some() {
+        Response::clone(&response)?
+    } else {
+        Clone::clone(&response)
+    };
+    let text = JsFuture::from(readable.text()?).await?;
+    let body = text.dyn_ref::<JsString>().and_then(JsBody::parse);
+    let timing = Timing {
+        sent,
+        received,
+        date,
+    };
+    Ok(Answered {
+        status: response.status(),
+        redirected,
+        body,
+        response,
+        retry_after,
+        timing,
+    })
+}
+
+/// Reads the answer of a refresh call.
+pub(super) async fn read_refresh(inner: &Inner, answered: Answered) -> Refreshed {
+    let timing = answered.timing;
+    if answered.redirected {
+        return Refreshed::failed(Failure::Redirected, timing);
+    }
+    let code = answered.body.as_ref().and_then(|body| error_code(body));
+    if !answered.ok() {
+        let wait = answered
+            .retry_after
+            .as_deref()
+            .and_then(|header| policy::retry_after(header, timing.received.wall));
+        let answer = RefreshAnswer::Failed(Failure::Status(answered.status, code), wait);
+        return Refreshed {
+            answer,
+            timing,
+            user: JsValue::UNDEFINED,
+        };
+    }
+    match tokens_of(inner, &answered).await {
+        Ok((tokens, user)) => Refreshed {
+            answer: RefreshAnswer::Tokens(tokens),
+            timing,
+            user,
+        },
+        // A provider that reports an error under 200 (behaviour.md 1.16).
+        Err(Unusable::Malformed) if code.is_some() => {
+            Refreshed::failed(Failure::Status(400, code), timing)
+        }
+        Err(unusable) => Refreshed::failed(Failure::Malformed(unusable), timing),
+    }
+}
+
+/// The tokens and the person in a 2xx answer.
+pub(super) async fn tokens_of(
+    inner: &Inner,
+    answered: &Answered,
+) -> Result<(TokenSet, JsValue), Unusable> {
+    if let Some(parse) = &inner.options.parse_tokens {
+        let arguments = Array::of2(&answered.json(), &answered.response);
+        let parsed = JsFuture::from(js::call_user(parse, &arguments))
+            .await
+            .map_err(|_| Unusable::Malformed)?;
+        return token_set(inner, &parsed, false);
+    }
+    token_set(inner, &answered.json(), true)
+}
+
+/// Reads a `TokenSet`: an answer's body (`wire`), or what the app handed over.
+pub(super) fn token_set(
+    inner: &Inner,
+    value: &JsValue,
+    wire: bool,
+) -> Result<(TokenSet, JsValue), Unusable> {
+    let body = JsBody::of(value).ok_or(Unusable::Malformed)?;
+    let dialect = if wire {
+        &inner.options.dialect
+    } else {
+        &inner.plain_dialect
+    };
+    let mut tokens = read_tokens(&body, dialect)?;
+    let claims = jwt_payload(tokens.access_token.reveal());
+    if let Some(claims) = claims.and_then(|text| JsBody::parse(&JsString::from(text.as_str()))) {
+        tokens.read_claims(&claims);
+    }
+    Ok((tokens, body.value("user")))
+}
+
+/// Asks the outside source. A rejection of the app's function is a failure like any other.
+pub(super) async fn ask_outside(
+    inner: &Rc<Inner>,
+    renew: bool,
+) -> (Result<Option<(TokenSet, JsValue)>, ()>, Timing) {
+    let options = &inner.options;
+    let source = options
+        .refresh_session
+        .as_ref()
+        .filter(|_| renew)
+        .or(options.get_session.as_ref());
+    let sent = clock::now();
+    let answer = match source {
+        None => Err(()),
+        Some(source) => match JsFuture::from(js::call_user(source, &Array::new())).await {
+            Err(_) => Err(()),
+            Ok(value) if value.is_null() || value.is_undefined() => Ok(None),
+            Ok(value) => outside_session(inner, &value),
+        },
+    };
+    let timing = Timing {
+        sent,
+        received: clock::now(),
+        date: None,
+    };
+    (answer, timing)
+}
+
+/// A `TokenSet`, or the `{ data: { session } }` that supabase-js wraps it in.
+fn outside_session(inner: &Inner, value: &JsValue) -> Result<Option<(TokenSet, JsValue)>, ()> {
+    let wrapped = JsBody::of(value).map(|body| body.value("data.session"));
+    match wrapped {
+        Some(session) if session.is_null() => Ok(None),
+        Some(session) if session.is_object() => {
+            token_set(inner, &session, false).map(Some).map_err(|_| ())
+        }
+        _ => token_set(inner, value, false).map(Some).map_err(|_| ()),
+    }
+}
+
+fn build(call: &Call<'_>) -> Result<Request, JsValue> {
+    let headers = Headers::new()?;
+    // Without it Laravel answers with a redirect to its login page (behaviour.md 1.19).
+    headers.set("Accept", "application/json")?;
+    if let Some(token) = call.bearer {
+        headers.set("Authorization", &["Bearer ", token].concat())?;
+    }
+    let init = RequestInit::new();
+    init.set_method(call.method);
+    if let Some((kind, body)) = &call.body {
+        headers.set("Content-Type", kind)?;
+        init.set_body(body);
+    }
+    init.set_headers(&headers);
+    init.set_cache(RequestCache::NoStore);
+    init.set_credentials(if call.cookies {
+        RequestCredentials::Include
+    } else {
+        RequestCredentials::Omit
+    });
+    // A followed cross-origin redirect would post the refresh token to the new origin.
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_referrer_policy(ReferrerPolicy::NoReferrer);
+    js::set(&init, "keepalive", &JsValue::from_bool(call.keepalive));
+    Request::new_with_str_and_init(call.url, &init)
+}

@@ -1,0 +1,70 @@
+//! The one place that reads a clock or rolls dice.
+#![allow(clippy::disallowed_methods, reason = "this is the one place")]
+
+use super::js;
+use crate::policy::Now;
+use gloo_timers::callback::Timeout;
+use js_sys::{Date, Math, Promise};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+/// Both clocks, ms.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "ms since the epoch fit i64 for ever"
+)]
+pub(super) fn now() -> Now {
+    Now {
+        wall: Date::now() as i64,
+        mono: performance_now() as i64,
+    }
+}
+
+/// A number in `[0, 1)` for spreading retries; not for secrets.
+pub(super) fn roll() -> f64 {
+    Math::random()
+}
+
+/// A random id of a login: 96 bits from `crypto`, in hex.
+pub(super) fn random_id() -> String {
+    let mut bytes = [0_u8; 12];
+    js::fill_random(&mut bytes);
+    let mut id = String::with_capacity(24);
+    for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        id.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+    }
+    id
+}
+
+/// A timer as a promise. Dropping it stops the timer, so that no wait outlives its reason.
+pub(super) struct Alarm {
+    promise: Promise,
+    _timeout: Option<Timeout>,
+}
+
+impl Alarm {
+    /// Rings after `ms`.
+    pub(super) fn after(ms: i64) -> Self {
+        let ms = u32::try_from(ms.max(0)).unwrap_or(u32::MAX);
+        let mut timeout = None;
+        let promise = Promise::new(&mut |resolve, _reject| {
+            timeout = Some(Timeout::new(ms, move || {
+                drop(resolve.call0(&JsValue::UNDEFINED));
+            }));
+        });
+        Self {
+            promise,
+            _timeout: timeout,
+        }
+    }
+
+    /// Resolves when it rings.
+    pub(super) fn promise(&self) -> &Promise {
+        &self.promise
+    }
+}

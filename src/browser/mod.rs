@@ -1,0 +1,19 @@
+//! Acts in the browser and decides nothing: fetch, storage, locks, timers. The decisions are
+//! [`crate::policy`]'s.
+
+mod account;
+mod answer;
+mod client;
+mod clock;
+mod error;
+mod js;
+mod json;
+mod options;
+mod refresh;
+mod send;
+mod storage;
+mod tabs;
+mod view;
+mod wake;
+
+pub use client::Core;

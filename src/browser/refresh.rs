@@ -1,0 +1,244 @@
+//! The shared refresh: one stored promise, one lock, one call. A `match` for each of the policy's
+//! answers, and no decision of its own.
+
+use super::answer::{self, Call, Refreshed};
+use super::client::Inner;
+use super::clock::{self, Alarm};
+use super::js;
+use crate::policy::{Carrier, Commit, Failure, Generation, RefreshAnswer, RefreshPlan, Timing};
+use js_sys::{Object, Promise};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
+
+/// The refresh in flight, and the generation that asked for it.
+pub(super) struct Running {
+    wanted: Generation,
+    promise: Promise,
+}
+
+/// A refresh call that may outlive the patience of those who wait for it.
+#[derive(Default)]
+struct Flight {
+    landed: RefCell<Option<Refreshed>>,
+    given_up: Cell<bool>,
+}
+
+impl Inner {
+    /// The promise of the refresh of `wanted`: the one in flight, or a new one. It never rejects;
+    /// ask the policy what came of it. Nobody's abort reaches it (behaviour.md 4.16).
+    pub(super) fn refresh(self: &Rc<Self>, wanted: Generation) -> Promise {
+        let running = self
+            .refreshing
+            .borrow()
+            .as_ref()
+            .map(|running| (running.wanted, running.promise.clone()));
+        match running {
+            Some((same, promise)) if same == wanted => {
+                self.with(super::super::policy::Policy::joined);
+                promise
+            }
+            Some((_, earlier)) => self.refresh_after(wanted, earlier),
+            None => self.start_refresh(wanted),
+        }
+    }
+
+    fn start_refresh(self: &Rc<Self>, wanted: Generation) -> Promise {
+        let inner = Rc::clone(self);
+        let promise = future_to_promise(async move {
+            inner.run_refresh(wanted).await;
+            inner.refreshing.replace(None);
+            Ok(JsValue::UNDEFINED)
+        });
+        let running = Running {
+            wanted,
+            promise: promise.clone(),
+        };
+        self.refreshing.replace(Some(running));
+        promise
+    }
+
+    fn refresh_after(self: &Rc<Self>, wanted: Generation, earlier: Promise) -> Promise {
+        let inner = Rc::clone(self);
+        future_to_promise(async move {
+            drop(JsFuture::from(earlier).await);
+            drop(JsFuture::from(inner.refresh(wanted)).await);
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    async fn run_refresh(self: &Rc<Self>, wanted: Generation) {
+        self.with(|policy| policy.set_refreshing(true));
+        self.refresh_once(wanted).await;
+        let wait = self.with(|policy| policy.retry_in(wanted, clock::now()));
+        if let Some(wait) = wait {
+            let pause = Alarm::after(wait);
+            drop(JsFuture::from(pause.promise().clone()).await);
+            self.refresh_once(wanted).await;
+        }
+        self.with(|policy| policy.set_refreshing(false));
+    }
+
+    async fn refresh_once(self: &Rc<Self>, wanted: Generation) {
+        if self.options.policy.outside {
+            // No lock: the app's own function must not run while one is held (behaviour.md 5.2).
+            return self.plan_and_call(wanted).await;
+        }
+        let Some(sid) = self.sid() else { return };
+        let lock = self.tabs.lock(&sid).await;
+        self.read_storage();
+        match lock {
+            Ok(_held) => self.plan_and_call(wanted).await,
+            Err(_) => self.with(super::super::policy::Policy::refresh_not_started),
+        }
+    }
+
+    async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {
+        let plan = self.with(|policy| policy.plan_refresh(wanted, clock::now(), js::online()));
+        if let Some(plan) = plan {
+            self.call_with_deadline(plan).await;
+        }
+    }
+
+    /// Waits for the answer as long as `refreshTimeout` allows. A token that comes later is still
+    /// the only valid one, so it is committed when it comes (behaviour.md 2.5).
+    async fn call_with_deadline(self: &Rc<Self>, plan: RefreshPlan) {
+        let flight = Rc::new(Flight::default());
+        let sent = clock::now();
+        let landing = self.launch(plan.clone(), Rc::clone(&flight));
+        let deadline = Alarm::after(self.options.refresh_timeout);
+        drop(JsFuture::from(js::race(&landing, deadline.promise())).await);
+        let landed = flight.landed.take().unwrap_or_else(|| {
+            flight.given_up.set(true);
+            let timing = Timing {
+                sent,
+                received: clock::now(),
+                date: None,
+            };
+            Refreshed::failed(Failure::Timeout, timing)
+        });
+        self.commit(&plan, landed);
+    }
+
+    fn launch(self: &Rc<Self>, plan: RefreshPlan, flight: Rc<Flight>) -> Promise {
+        let inner = Rc::clone(self);
+        future_to_promise(async move {
+            let landed = inner.call_server(&plan).await;
+            let late = flight.given_up.get();
+            if !late {
+                flight.landed.replace(Some(landed));
+            } else if matches!(landed.answer, RefreshAnswer::Tokens(_)) {
+                inner.commit(&plan, landed);
+            }
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    async fn call_server(self: &Rc<Self>, plan: &RefreshPlan) -> Refreshed {
+        let Some(credential) = &plan.credential else {
+            return self.call_outside().await;
+        };
+        let sent = clock::now();
+        let Some(url) = &self.options.endpoints.refresh else {
+            return Refreshed::failed(
+                Failure::Network,
+                Timing {
+                    sent,
+                    received: sent,
+                    date: None,
+                },
+            );
+        };
+        let body = self.refresh_body(credential.reveal());
+        let call = Call {
+            url,
+            method: self.options.refresh_method,
+            body,
+            bearer: (self.options.carrier == Carrier::Bearer).then(|| credential.reveal()),
+            cookies: self.options.carrier == Carrier::Cookie,
+            keepalive: false,
+        };
+        if let Ok(answered) = answer::exchange(self, call).await {
+            answer::read_refresh(self, answered).await
+        } else {
+            let timing = Timing {
+                sent,
+                received: clock::now(),
+                date: None,
+            };
+            Refreshed::failed(Failure::Network, timing)
+        }
+    }
+
+    async fn call_outside(self: &Rc<Self>) -> Refreshed {
+        let (asked, timing) = answer::ask_outside(self, true).await;
+        match asked {
+            Ok(Some((tokens, user))) => Refreshed {
+                answer: RefreshAnswer::Tokens(tokens),
+                timing,
+                user,
+            },
+            Ok(None) => Refreshed {
+                answer: RefreshAnswer::NoSession,
+                timing,
+                user: JsValue::UNDEFINED,
+            },
+            Err(()) => Refreshed::failed(Failure::Network, timing),
+        }
+    }
+
+    fn refresh_body(&self, token: &str) -> Option<(&'static str, JsValue)> {
+        let options = &self.options;
+        match options.carrier {
+            Carrier::Bearer | Carrier::Cookie => None,
+            Carrier::Json => {
+                let object = Object::new();
+                js::set(&object, &options.refresh_field, &JsValue::from_str(token));
+                Some(js::json_body(&object))
+            }
+            Carrier::Form => {
+                let mut fields = vec![
+                    ("grant_type", "refresh_token"),
+                    (options.refresh_field.as_str(), token),
+                ];
+                fields.extend(options.client_id.as_deref().map(|id| ("client_id", id)));
+                fields.extend(options.scope.as_deref().map(|scope| ("scope", scope)));
+                Some(js::form_body(&fields))
+            }
+        }
+    }
+
+    fn commit(self: &Rc<Self>, plan: &RefreshPlan, landed: Refreshed) {
+        let Refreshed {
+            answer,
+            timing,
+            user,
+        } = landed;
+        let found = self.storage.read(self.remembered());
+        let roll = clock::roll();
+        let commit =
+            self.with(|policy| policy.finish_refresh(plan, answer, timing, &found.stored, roll));
+        match commit {
+            Commit::Store => {
+                if user.is_object() {
+                    self.user.replace(user);
+                }
+                self.write_storage();
+            }
+            Commit::Clear(sid, dead) => {
+                self.storage.remove_login(&sid);
+                self.storage.bury(&sid, Some(dead));
+                self.tabs.hint();
+            }
+            Commit::Keep => {}
+            Commit::Revoke(tokens) => {
+                let inner = Rc::clone(self);
+                spawn_local(async move {
+                    let refresh = tokens.refresh_token.as_ref();
+                    inner.say_goodbye(&tokens.access_token, refresh).await;
+                });
+            }
+        }
+    }
+}

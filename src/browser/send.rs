@@ -1,0 +1,283 @@
+//! One request: ask the policy what is next, do it, ask again.
+
+use super::client::Inner;
+use super::clock::{self, Alarm};
+use super::error;
+use super::js::{self, Extra, Outgoing};
+use super::json::JsBody;
+use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict, error_code};
+use js_sys::{JsString, Object, Promise};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::{AbortSignal, Response};
+
+/// The largest error body that is looked into, bytes (behaviour.md 3.18).
+const LARGEST_PEEK: f64 = 65_536.0;
+/// The longest such a look may take, ms.
+const LONGEST_PEEK: i64 = 2_000;
+
+/// A request under the policy's care.
+struct Sending {
+    inner: Rc<Inner>,
+    attempt: Attempt,
+    request: Outgoing,
+    /// A second copy for the replay; the body of the first is spent by sending it.
+    spare: Option<Outgoing>,
+    extra: Extra,
+    sent: bool,
+    /// The 401 that goes to the caller if there is no replay.
+    refused: Option<Response>,
+}
+
+/// `client.fetch` once the `Request` is built. With a fresh token the native fetch starts before
+/// this returns (behaviour.md 4.5).
+pub(super) fn fetch(inner: &Rc<Inner>, request: Outgoing, extra: Extra) -> Promise {
+    if inner.disposed.get() {
+        return Promise::reject(&error::to_js(&Error::new(Code::Disposed)));
+    }
+    if !carries_token(inner, &request, &extra) {
+        return inner.native_fetch(&request, &init_of(&extra));
+    }
+    let unloading = inner.leaving.get() && request.keepalive();
+    let attempt = inner.with(|policy| policy.begin(unloading));
+    let mut sending = Sending {
+        inner: Rc::clone(inner),
+        attempt,
+        request,
+        spare: None,
+        extra,
+        sent: false,
+        refused: None,
+    };
+    let first = match sending.step() {
+        Step::Send { bearer } => Ok(sending.dispatch(bearer)),
+        other => Err(other),
+    };
+    future_to_promise(async move { sending.run(first).await })
+}
+
+/// Whether the token may go along: an allowed origin, no Authorization of the caller's own, and a
+/// mode in which the header survives (behaviour.md 4.1, 4.21). All strings stay in JavaScript.
+fn carries_token(inner: &Inner, request: &Outgoing, extra: &Extra) -> bool {
+    let url = request.url_js();
+    let allowed = inner
+        .options
+        .prefixes
+        .iter()
+        .any(|prefix| js::starts_with(&url, prefix));
+    allowed
+        && (extra.is_undefined() || extra.auth() != JsValue::FALSE)
+        && request.mode_js() != inner.names.no_cors
+        && !request.headers_js().has_js(&inner.names.authorization)
+}
+
+fn init_of(extra: &Extra) -> JsValue {
+    if extra.is_undefined() {
+        JsValue::UNDEFINED
+    } else {
+        extra.init()
+    }
+}
+
+impl Sending {
+    fn step(&mut self) -> Step {
+        let (inner, request) = (&self.inner, &self.request);
+        let exempt = || is_exempt(inner, request);
+        inner.with(|policy| policy.next(&mut self.attempt, clock::now(), exempt))
+    }
+
+    async fn run(mut self, first: Result<Promise, Step>) -> Result<JsValue, JsValue> {
+        let mut now = first;
+        loop {
+            match now {
+                Ok(answer) => {
+                    let response: Response = JsFuture::from(answer).await?.unchecked_into();
+                    match self.judge(&response).await {
+                        Verdict::Again => self.refused = Some(response),
+                        _ => return Ok(response.into()),
+                    }
+                }
+                Err(Step::Refresh(wanted)) => self.wait(&self.inner.refresh(wanted)).await?,
+                Err(Step::Load) => self.wait(&self.inner.load_outside()).await?,
+                Err(Step::Fail(failure)) => return Err(error::to_js(&failure)),
+                Err(Step::Return | Step::Send { .. }) => {
+                    return self
+                        .refused
+                        .map(JsValue::from)
+                        .ok_or_else(|| error::to_js(&Error::new(Code::RefreshFailed)));
+                }
+            }
+            now = match self.step() {
+                Step::Send { bearer } => Ok(self.dispatch(bearer)),
+                other => Err(other),
+            };
+        }
+    }
+
+    /// Starts the native fetch, synchronously.
+    fn dispatch(&mut self, bearer: bool) -> Promise {
+        if let Some(refused) = self.refused.take() {
+            js::cancel_body(&refused);
+        }
+        let outgoing = self
+            .spare
+            .take()
+            .unwrap_or_else(|| Clone::clone(&self.request));
+        if bearer {
+            self.keep_spare();
+            if let Some(value) = self.inner.authorization()
+                && let Err(refused) = outgoing
+                    .headers_js()
+                    .set_js(&self.inner.names.authorization, &value)
+            {
+                return Promise::reject(&refused);
+            }
+        }
+        self.inner
+            .native_fetch(&outgoing, &self.native_init(&outgoing))
+    }
+
+    /// Copies the request before its body is spent. Requests without a body can be sent twice as
+    /// they are, and a stream is not copied (behaviour.md 4.9, 4.10).
+    fn keep_spare(&mut self) {
+        if !self.sent && self.is_replayable() && self.has_body() {
+            let copy = web_sys::Request::clone(&self.request);
+            self.spare = copy.ok().map(JsCast::unchecked_into);
+        }
+        self.sent = true;
+    }
+
+    fn has_body(&self) -> bool {
+        let method = self.request.method_js();
+        method != self.inner.names.get && method != self.inner.names.head
+    }
+
+    fn is_replayable(&self) -> bool {
+        let stream = !self.extra.is_undefined() && self.extra.stream() == JsValue::TRUE;
+        !stream && self.request.cache_js() != self.inner.names.only_if_cached
+    }
+
+    /// `priority` and `window` are not part of a `Request`; given together with anything else they
+    /// reset the referrer, so that goes along (behaviour.md 4.4).
+    fn native_init(&self, outgoing: &Outgoing) -> JsValue {
+        let init = init_of(&self.extra);
+        if let Some(init) = init.dyn_ref::<Object>() {
+            js::set(init, "referrer", &js::get(outgoing, "referrer"));
+            js::set(init, "referrerPolicy", &js::get(outgoing, "referrerPolicy"));
+        }
+        init
+    }
+
+    async fn judge(&mut self, response: &Response) -> Verdict {
+        let status = response.status();
+        if status != 401 {
+            let answer = Answer {
+                status,
+                ..Answer::default()
+            };
+            return self
+                .inner
+                .with(|policy| policy.on_response(&mut self.attempt, answer, clock::now()));
+        }
+        self.inner.read_storage();
+        let challenge = response.headers().get("www-authenticate").ok().flatten();
+        let answer = Answer {
+            status,
+            redirected_away: response.redirected()
+                && !self.inner.options.origins.allows(&response.url()),
+            replayable: self.is_replayable() && (!self.has_body() || self.spare.is_some()),
+            exempt: is_exempt(&self.inner, &self.request),
+            challenge: challenge.as_deref(),
+        };
+        let verdict = self
+            .inner
+            .with(|policy| policy.on_response(&mut self.attempt, answer, clock::now()));
+        if verdict != Verdict::Peek {
+            return verdict;
+        }
+        let code = peek(response).await;
+        self.inner.read_storage();
+        let sid = self.inner.sid();
+        let verdict = self.inner.with(|policy| {
+            policy.on_code(&mut self.attempt, code.as_deref(), answer, clock::now())
+        });
+        if let (Verdict::Over(dead), Some(sid)) = (verdict, sid) {
+            self.inner.forget_ended(&sid, dead);
+        }
+        verdict
+    }
+
+    /// Waits for something shared, but no longer than the caller wants (behaviour.md 4.15).
+    async fn wait(&self, shared: &Promise) -> Result<(), JsValue> {
+        let aborted = Aborted::watch(&self.request.signal());
+        JsFuture::from(js::race(shared, &aborted.promise))
+            .await
+            .map(drop)
+    }
+}
+
+fn is_exempt(inner: &Inner, request: &Outgoing) -> bool {
+    inner
+        .options
+        .origins
+        .is_endpoint(&String::from(request.url_js()))
+}
+
+/// The code in the JSON body of a 401, from a copy, so that the caller's stays unread.
+async fn peek(response: &Response) -> Option<String> {
+    let headers = response.headers();
+    let kind = headers.get("content-type").ok().flatten()?;
+    let length = headers.get("content-length").ok().flatten();
+    let long = length.is_some_and(|length| js_sys::parse_float(&length) > LARGEST_PEEK);
+    if !kind.contains("json") || long {
+        return None;
+    }
+    let copy = Response::clone(response).ok()?;
+    let patience = Alarm::after(LONGEST_PEEK);
+    let text = JsFuture::from(js::race(&copy.text().ok()?, patience.promise()))
+        .await
+        .ok()?;
+    error_code(&JsBody::parse(text.dyn_ref::<JsString>()?)?)
+}
+
+/// A promise that rejects with the signal's own reason, and a listener that goes when it is dropped.
+struct Aborted {
+    signal: AbortSignal,
+    listener: Closure<dyn FnMut()>,
+    promise: Promise,
+}
+
+impl Aborted {
+    fn watch(signal: &AbortSignal) -> Self {
+        let mut reject_with = None;
+        let promise = Promise::new(&mut |_, reject| reject_with = Some(reject));
+        js::ignore(&promise);
+        let source = signal.clone();
+        let fire = move || {
+            if let Some(reject) = &reject_with {
+                drop(reject.call1(&JsValue::UNDEFINED, &js::get(&source, "reason")));
+            }
+        };
+        if signal.aborted() {
+            fire();
+        }
+        let listener = Closure::new(fire);
+        drop(signal.add_event_listener_with_callback("abort", listener.as_ref().unchecked_ref()));
+        Self {
+            signal: signal.clone(),
+            listener,
+            promise,
+        }
+    }
+}
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        let listener = self.listener.as_ref().unchecked_ref();
+        drop(
+            self.signal
+                .remove_event_listener_with_callback("abort", listener),
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! Between tabs: one lock around a refresh, and hints that storage has changed. A hint carries no
+//! token and proves nothing: whoever hears it reads storage (behaviour.md 5.3, 5.8, 6.16).
+
+use super::js;
+use js_sys::{Function, Object, Promise};
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, BroadcastChannel, MessageEvent};
+
+/// The longest wait for another tab's refresh, ms.
+const LONGEST_WAIT: i64 = 10_000;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `navigator.locks`.
+    type LockManager;
+    #[wasm_bindgen(method, structural, catch)]
+    fn request(
+        this: &LockManager,
+        name: &str,
+        options: &Object,
+        callback: &Function,
+    ) -> Result<Promise, JsValue>;
+}
+
+/// The lock and the channel of one storage key.
+pub(super) struct Tabs {
+    key: String,
+    locks: Option<LockManager>,
+    channel: Option<BroadcastChannel>,
+    /// Kept for as long as the channel calls it.
+    on_message: Option<Closure<dyn FnMut(MessageEvent)>>,
+}
+
+/// A held lock; dropping it releases it.
+pub(super) struct Lock {
+    release: Option<Function>,
+}
+
+/// The lock was not to be had in time.
+#[derive(Debug)]
+pub(super) struct WaitedTooLong;
+
+impl Tabs {
+    /// Opens the channel; `on_hint` runs when another tab says that storage changed.
+    pub(super) fn open(key: &str, cross_tab: bool, on_hint: impl Fn() + 'static) -> Self {
+        let mut tabs = Self {
+            key: key.to_owned(),
+            locks: None,
+            channel: None,
+            on_message: None,
+        };
+        if !cross_tab {
+            return tabs;
+        }
+        tabs.locks = js::global("navigator")
+            .and_then(|navigator| js::get_some(&navigator, "locks"))
+            .map(JsCast::unchecked_into);
+        if js::global("BroadcastChannel").is_some() {
+            tabs.channel = BroadcastChannel::new(key).ok();
+        }
+        if let Some(channel) = &tabs.channel {
+            let on_message = Closure::new(move |message: MessageEvent| {
+                if js::get(&message.data(), "type") == JsValue::from_str("changed") {
+                    on_hint();
+                }
+            });
+            channel.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+            tabs.on_message = Some(on_message);
+        }
+        tabs
+    }
+
+    /// Tells the other tabs to read storage.
+    pub(super) fn hint(&self) {
+        let Some(channel) = &self.channel else { return };
+        let message = Object::new();
+        js::set(&message, "v", &JsValue::from_f64(1.0));
+        js::set(&message, "type", &JsValue::from_str("changed"));
+        drop(channel.post_message(&message));
+    }
+
+    /// Stops listening.
+    pub(super) fn close(&self) {
+        if let Some(channel) = &self.channel {
+            channel.set_onmessage(None);
+            channel.close();
+        }
+    }
+
+    /// Takes the lock of one login. Without Web Locks, tabs rely on the compare-and-swap in storage.
+    ///
+    /// # Errors
+    /// [`WaitedTooLong`] when another tab holds it for longer than any refresh may take.
+    pub(super) async fn lock(&self, sid: &str) -> Result<Lock, WaitedTooLong> {
+        let Some(locks) = &self.locks else {
+            return Ok(Lock { release: None });
+        };
+        let name = [&self.key, ":refresh:", sid].concat();
+        let release: Rc<RefCell<Option<Function>>> = Rc::default();
+        let giving_up = AbortController::new().ok();
+        let granted = request(locks, &name, giving_up.as_ref(), &release);
+        let Some(granted) = granted else {
+            return Ok(Lock { release: None });
+        };
+        let timer = super::clock::Alarm::after(LONGEST_WAIT);
+        let first = JsFuture::from(js::race(&granted, timer.promise())).await;
+        if let Some(release) = release.borrow_mut().take() {
+            return Ok(Lock {
+                release: Some(release),
+            });
+        }
+        if let Some(controller) = giving_up {
+            controller.abort();
+        }
+        match first {
+            Ok(_) => Err(WaitedTooLong),
+            // Not fully active document, or a name the platform refuses: go on without a lock.
+            Err(_) => Ok(Lock { release: None }),
+        }
+    }
+}
+
+impl Drop for Tabs {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(release) = &self.release {
+            drop(release.call0(&JsValue::UNDEFINED));
+        }
+    }
+}
+
+/// Asks for the lock. The promise resolves when it is granted; `release` then holds what frees it.
+fn request(
+    locks: &LockManager,
+    name: &str,
+    giving_up: Option<&AbortController>,
+    release: &Rc<RefCell<Option<Function>>>,
+) -> Option<Promise> {
+    let mut failed = None;
+    let granted = Promise::new(&mut |granted, refused| {
+        let release = Rc::clone(release);
+        let on_granted = Closure::once_into_js(move || {
+            Promise::new(&mut |resolve, _| {
+                *release.borrow_mut() = Some(resolve);
+                drop(granted.call0(&JsValue::UNDEFINED));
+            })
+        });
+        let options = Object::new();
+        if let Some(controller) = giving_up {
+            js::set(&options, "signal", &controller.signal());
+        }
+        match locks.request(name, &options, on_granted.unchecked_ref()) {
+            // Rejected when we give up, or at once where locks are not allowed.
+            Ok(held) => {
+                let refused = Closure::once_into_js(move |error: JsValue| {
+                    drop(refused.call1(&JsValue::UNDEFINED, &error));
+                });
+                let then = js::get(&held, "then").unchecked_into::<Function>();
+                drop(then.call2(&held, &JsValue::UNDEFINED, &refused));
+            }
+            Err(error) => failed = Some(error),
+        }
+    });
+    js::ignore(&granted);
+    failed.is_none().then_some(granted)
+}
