@@ -27,12 +27,12 @@ extern "C" {
     /// Who hears the news: the TypeScript client. Its methods are called from a microtask, with no
     /// borrow and no lock held.
     pub type Host;
-    #[wasm_bindgen(method, structural)]
-    fn changed(this: &Host, snapshot: &JsValue);
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn event(this: &Host, name: &str, detail: &JsValue);
-    #[wasm_bindgen(method, structural)]
-    pub(super) fn log(this: &Host, entry: &JsValue);
+    #[wasm_bindgen(method, structural, catch)]
+    fn changed(this: &Host, snapshot: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, structural, catch)]
+    pub(super) fn event(this: &Host, name: &str, detail: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, structural, catch)]
+    pub(super) fn log(this: &Host, entry: &JsValue) -> Result<(), JsValue>;
 }
 
 /// One client. Every method that can wait returns a promise; nothing here takes `&mut self`, so
@@ -347,8 +347,11 @@ impl Inner {
     pub(super) fn begin_session(&self, tokens: TokenSet, timing: Timing, remember: bool) {
         let remember = self.options.place == Place::Local
             || (remember && self.options.place == Place::Session);
+        let before = self.remembered();
         self.with(|policy| policy.sign_in(clock::random_id(), tokens, timing, remember));
-        self.storage.remove(Some(remember));
+        if before.is_some_and(|before| before != remember) {
+            self.storage.remove(!remember);
+        }
         self.write_storage();
     }
 
@@ -362,7 +365,9 @@ impl Inner {
                 self.storage.remove_login(&session.sid);
                 self.storage.bury(&session.sid, None);
             }
-            None => self.storage.remove(None),
+            None => [false, true]
+                .into_iter()
+                .for_each(|remember| self.storage.remove(remember)),
         }
         self.tabs.hint();
         session
@@ -501,11 +506,11 @@ impl Inner {
         match wake {
             Wake::Leaving | Wake::Hidden => self.with(|policy| policy.set_visible(false)),
             Wake::Storage => self.read_storage(),
-            Wake::Up => {
+            Wake::Seen | Wake::Up => {
                 self.read_storage();
                 self.with(|policy| {
-                    policy.set_visible(true);
-                    policy.woke(clock::now());
+                    policy.set_visible(wake::visible());
+                    policy.woke(clock::now(), wake == Wake::Up);
                 });
                 self.on_timer();
             }
@@ -554,7 +559,7 @@ impl Inner {
     fn announce(&self) {
         let revision = self.policy.borrow().revision();
         if self.announced.replace(revision) != revision {
-            self.host.changed(&self.snapshot());
+            drop(self.host.changed(&self.snapshot()));
         }
         loop {
             let output = self.policy.borrow_mut().poll_output();

@@ -49,6 +49,7 @@ impl Inner {
         let promise = future_to_promise(async move {
             inner.run_refresh(wanted).await;
             inner.refreshing.replace(None);
+            inner.with(|policy| policy.set_refreshing(false));
             Ok(JsValue::UNDEFINED)
         });
         let running = Running {
@@ -77,7 +78,6 @@ impl Inner {
             drop(JsFuture::from(pause.promise().clone()).await);
             self.refresh_once(wanted).await;
         }
-        self.with(|policy| policy.set_refreshing(false));
     }
 
     async fn refresh_once(self: &Rc<Self>, wanted: Generation) {

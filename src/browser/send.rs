@@ -6,7 +6,7 @@ use super::error;
 use super::js::{self, Extra, Outgoing};
 use super::json::JsBody;
 use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict, error_code};
-use js_sys::{JsString, Object, Promise};
+use js_sys::{JsString, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
@@ -72,6 +72,8 @@ fn carries_token(inner: &Inner, request: &Outgoing, extra: &Extra) -> bool {
         && !request.headers_js().has_js(&inner.names.authorization)
 }
 
+/// What is given to the native fetch beside the `Request`: `priority` and `window` are not part of
+/// one (behaviour.md 4.4).
 fn init_of(extra: &Extra) -> JsValue {
     if extra.is_undefined() {
         JsValue::UNDEFINED
@@ -134,8 +136,7 @@ impl Sending {
                 return Promise::reject(&refused);
             }
         }
-        self.inner
-            .native_fetch(&outgoing, &self.native_init(&outgoing))
+        self.inner.native_fetch(&outgoing, &init_of(&self.extra))
     }
 
     /// Copies the request before its body is spent. Requests without a body can be sent twice as
@@ -156,17 +157,6 @@ impl Sending {
     fn is_replayable(&self) -> bool {
         let stream = !self.extra.is_undefined() && self.extra.stream() == JsValue::TRUE;
         !stream && self.request.cache_js() != self.inner.names.only_if_cached
-    }
-
-    /// `priority` and `window` are not part of a `Request`; given together with anything else they
-    /// reset the referrer, so that goes along (behaviour.md 4.4).
-    fn native_init(&self, outgoing: &Outgoing) -> JsValue {
-        let init = init_of(&self.extra);
-        if let Some(init) = init.dyn_ref::<Object>() {
-            js::set(init, "referrer", &js::get(outgoing, "referrer"));
-            js::set(init, "referrerPolicy", &js::get(outgoing, "referrerPolicy"));
-        }
-        init
     }
 
     async fn judge(&mut self, response: &Response) -> Verdict {

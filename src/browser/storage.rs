@@ -109,15 +109,10 @@ impl Storage {
         written && storage.get_item(&self.key).ok().flatten() == Some(text)
     }
 
-    /// Removes the record from every place it may be in, except for `keep`'s.
-    pub(super) fn remove(&self, keep: Option<bool>) {
-        for remember in [false, true] {
-            if keep == Some(remember) || (keep.is_some() && self.place != Place::Session) {
-                continue;
-            }
-            if let Some(storage) = self.slot(remember) {
-                drop(storage.remove_item(&self.key));
-            }
+    /// Removes the record from the place of remembered, or of other, sessions.
+    pub(super) fn remove(&self, remember: bool) {
+        if let Some(storage) = self.slot(remember) {
+            drop(storage.remove_item(&self.key));
         }
     }
 
@@ -127,8 +122,8 @@ impl Storage {
             let mine = self
                 .read_slot(remember)
                 .is_some_and(|(record, _)| record.session.sid == sid);
-            if let Some(storage) = self.slot(remember).filter(|_| mine) {
-                drop(storage.remove_item(&self.key));
+            if mine {
+                self.remove(remember);
             }
         }
     }

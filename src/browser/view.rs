@@ -129,8 +129,8 @@ pub(super) fn metrics(metrics: &Metrics) -> JsValue {
 /// Hands one output to the host.
 pub(super) fn deliver(inner: &Inner, output: &Output, now: Now) {
     match output {
-        Output::Event(event) => inner.host.event(event.name(), &to_js(&event_view(event))),
-        Output::Log(log) => inner.host.log(&to_js(&log_view(log, now))),
+        Output::Event(event) => drop(inner.host.event(event.name(), &to_js(&event_view(event)))),
+        Output::Log(log) => drop(inner.host.log(&to_js(&log_view(log, now)))),
     }
 }
 

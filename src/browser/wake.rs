@@ -7,7 +7,9 @@ use web_sys::{Event, EventTarget, StorageEvent};
 /// What happened to the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// Shown, focused, restored from the back-forward cache, resumed or online again.
+    /// Shown or focused.
+    Seen,
+    /// Restored from the back-forward cache, resumed from sleep, or online again.
     Up,
     /// Hidden, but alive.
     Hidden,
@@ -93,6 +95,7 @@ fn read(event: &Event, concerns: &dyn Fn(Option<&str>) -> bool) -> Option<Wake> 
         "visibilitychange" if !visible() => Some(Wake::Hidden),
         // The first pageshow of a page is not a return.
         "pageshow" if js::get(event, "persisted") != JsValue::TRUE => None,
+        "visibilitychange" | "focus" => Some(Wake::Seen),
         _ => Some(Wake::Up),
     }
 }

@@ -73,10 +73,7 @@ impl Policy {
     /// wait for anything (behaviour.md 4.5).
     pub fn begin(&mut self, unloading: bool) -> Attempt {
         self.metrics.requests += 1;
-        if !self.used {
-            self.used = true;
-            self.rearm = true;
-        }
+        self.use_token();
         Attempt {
             unloading,
             ..Attempt::default()
@@ -104,7 +101,7 @@ impl Policy {
     pub fn on_response(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
         if answer.status != 401 {
             if attempt.bearer && answer.status < 400 && attempt.generation == self.generation {
-                self.token_accepted();
+                self.token_accepted(now);
             }
             return Verdict::Done;
         }
@@ -117,7 +114,7 @@ impl Policy {
             return Verdict::Done;
         }
         if attempt.replayed {
-            self.fresh_token_refused(now);
+            self.fresh_token_refused(attempt.generation, now);
             return Verdict::Done;
         }
         if attempt.generation != self.generation {
@@ -148,8 +145,7 @@ impl Policy {
             return Self::again(attempt, answer);
         }
         if code.is_some_and(response::says_revoked) {
-            self.revoked();
-            return Verdict::Over(Dead::Revoked);
+            return self.doubt_token(attempt, answer);
         }
         self.refuse_token(attempt, answer, now)
     }
@@ -162,10 +158,29 @@ impl Policy {
     /// The 401 of a current token: note it, and replay if a new token can be had.
     fn refuse_token(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
         self.token_refused();
+        if self.is_untried() {
+            self.fresh_token_refused(attempt.generation, now);
+        }
         if !self.may_refresh(now) {
             self.log(Log::CannotReplay);
             return Verdict::Done;
         }
+        Self::again(attempt, answer)
+    }
+
+    /// The current token was called revoked. A rotation does that too, and its answer may still be on
+    /// its way here or to another tab: whoever gets the lock decides (behaviour.md 2.2, 3.15).
+    fn doubt_token(&mut self, attempt: &mut Attempt, answer: Answer<'_>) -> Verdict {
+        let may_rotate = self
+            .session
+            .as_ref()
+            .is_some_and(|session| self.can_refresh(session));
+        if !may_rotate {
+            self.revoked();
+            return Verdict::Over(Dead::Revoked);
+        }
+        self.token_refused();
+        self.doubted = Some(self.generation);
         Self::again(attempt, answer)
     }
 
@@ -199,7 +214,8 @@ impl Policy {
             self.log(Log::Replaying);
             return self.send(attempt, now);
         }
-        if attempt.waited || !self.may_refresh(now) {
+        let doubted = self.doubted == Some(self.generation);
+        if attempt.waited || !(doubted || self.may_refresh(now)) {
             self.log(Log::CannotReplay);
             return Step::Return;
         }
@@ -235,6 +251,7 @@ impl Policy {
     fn send(&mut self, attempt: &mut Attempt, now: Now) -> Step {
         attempt.bearer = true;
         attempt.generation = self.generation;
+        self.use_token();
         if self.config.debug {
             let log = self.session.as_ref().map(|session| Log::UsingToken {
                 age: now.wall.saturating_sub(session.issued_at),
@@ -243,6 +260,13 @@ impl Policy {
             self.outputs.extend(log.map(Output::Log));
         }
         Step::Send { bearer: true }
+    }
+
+    fn use_token(&mut self) {
+        if !self.used {
+            self.used = true;
+            self.rearm = true;
+        }
     }
 
     fn send_bare(&mut self, attempt: &mut Attempt) -> Step {

@@ -36,6 +36,8 @@ pub struct Breaker {
     failures: u32,
     opened_at: Option<i64>,
     not_before: i64,
+    /// The pause that a wake-up lifted: no other tab's note of it counts any more. Not stored.
+    lifted: i64,
 }
 
 impl Breaker {
@@ -45,7 +47,24 @@ impl Breaker {
             failures,
             opened_at,
             not_before,
+            lifted: 0,
         }
+    }
+
+    /// Takes over what another tab learnt about the same credential; whoever saw more is right.
+    /// Returns true when that was news.
+    pub(super) fn learn(&mut self, other: Self) -> bool {
+        let before = self.parts();
+        let (seen, theirs) = (
+            (self.failures, self.opened_at),
+            (other.failures, other.opened_at),
+        );
+        if theirs > seen {
+            *self = other;
+        } else if theirs == seen && other.not_before > self.lifted {
+            self.not_before = self.not_before.max(other.not_before);
+        }
+        self.parts() != before
     }
 
     /// `(failures, opened_at, not_before)`, for storage.
@@ -122,6 +141,7 @@ impl Breaker {
             .opened_at
             .is_some_and(|at| now.saturating_sub(at) >= SETTLED);
         if settled {
+            self.lifted = self.lifted.max(self.not_before);
             self.not_before = now;
         }
     }

@@ -127,6 +127,14 @@ enum Ended {
     Dead(Dead),
 }
 
+/// Fresh tokens that were refused, one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Storm {
+    tokens: u32,
+    since: i64,
+    last: Generation,
+}
+
 /// The session policy of one client.
 ///
 /// It is a set of step functions over plain values. Nothing here waits, calls out, or reads a clock:
@@ -157,6 +165,8 @@ pub struct Policy {
     ended: Option<Ended>,
     died: Option<Dead>,
     rejected: bool,
+    /// A resource took the current token.
+    accepted: bool,
     breaker: Breaker,
     config_failed: bool,
     ambiguous: u32,
@@ -167,7 +177,11 @@ pub struct Policy {
     refreshed_at: Option<i64>,
     cached_at: Option<i64>,
     woke_at: Option<i64>,
-    storm: Option<(u32, i64)>,
+    storm: Option<Storm>,
+    /// The generation that a resource called revoked.
+    doubted: Option<Generation>,
+    /// The session was seen in storage.
+    kept: bool,
     recent: Vec<i64>,
     suspected_at: Option<i64>,
     last_failure: Option<Error>,
@@ -189,6 +203,7 @@ impl Policy {
             ended: None,
             died: None,
             rejected: false,
+            accepted: false,
             breaker: Breaker::default(),
             config_failed: false,
             ambiguous: 0,
@@ -200,6 +215,8 @@ impl Policy {
             cached_at: None,
             woke_at: None,
             storm: None,
+            doubted: None,
+            kept: false,
             recent: Vec::new(),
             suspected_at: None,
             last_failure: None,
@@ -213,7 +230,7 @@ impl Policy {
     /// Starts a session with the tokens of a login or of the caller. `sid` is random.
     pub fn sign_in(&mut self, sid: String, tokens: TokenSet, timing: Timing, remember: bool) {
         let session = self.session_from(sid, tokens, timing, remember);
-        self.login = self.login.wrapping_add(1);
+        self.next_login();
         self.loaded = true;
         self.replace(session);
         self.cached_at = Some(timing.received.mono);
@@ -270,7 +287,7 @@ impl Policy {
             }
             (Some(tokens), None) => {
                 let session = self.session_from(sid, tokens, timing, false);
-                self.login = self.login.wrapping_add(1);
+                self.next_login();
                 self.replace(session);
                 if !first {
                     self.tell(Event::SignedIn { elsewhere: false });
@@ -312,7 +329,7 @@ impl Policy {
         };
         let left = session.remaining(now);
         let short = match (min_validity, left) {
-            (Some(wanted), Some(left)) => left < wanted,
+            (Some(wanted), Some(left)) => left < wanted && self.gap_left(session, now) == 0,
             _ => self.stale(now),
         };
         if (short || self.rejected) && self.may_refresh(now) {
@@ -382,7 +399,7 @@ impl Policy {
     pub fn poll_timeout(&self, now: Now) -> Option<i64> {
         let session = self.session.as_ref()?;
         let wanted = self.visible || self.used;
-        if !wanted || !self.can_refresh(session) {
+        if !wanted || !self.can_refresh(session) || !session.renewable(now) || self.is_offline() {
             return None;
         }
         let paused = self
@@ -417,10 +434,15 @@ impl Policy {
         self.rearm = true;
     }
 
-    /// The page woke from sleep, came back from the back-forward cache, or came online
-    /// (behaviour.md 5.7, 5.19).
-    pub fn woke(&mut self, now: Now) {
-        self.woke_at = Some(now.mono);
+    /// The page is looked at again (behaviour.md 5.7). After a real absence (`asleep`: sleep, the
+    /// back-forward cache, offline) the network may lag, so failures do not count for a while (5.19).
+    pub fn woke(&mut self, now: Now, asleep: bool) {
+        if asleep {
+            self.woke_at = Some(now.mono);
+        }
+        if self.is_offline() {
+            self.last_failure = None;
+        }
         self.breaker.wake(now.wall);
         self.rearm = true;
         self.touch();
@@ -484,8 +506,7 @@ impl Policy {
         let Some(session) = &self.session else {
             return false;
         };
-        let lives = session.refresh_expires_at.is_none_or(|at| at > now.wall);
-        lives && self.can_refresh(session) && self.breaker.allows(now.wall)
+        session.renewable(now) && self.can_refresh(session) && self.breaker.allows(now.wall)
     }
 
     /// Whether there is anything to refresh with, today or later.
@@ -532,6 +553,18 @@ impl Policy {
         session
     }
 
+    fn is_offline(&self) -> bool {
+        let failure = self.last_failure.as_ref();
+        failure.is_some_and(|failure| failure.code == Code::Offline)
+    }
+
+    /// Another login begins or ends: what concerned the last one is over.
+    fn next_login(&mut self) {
+        self.login = self.login.wrapping_add(1);
+        self.storm = None;
+        self.kept = false;
+    }
+
     /// Puts a session in place. What was known of the old credential does not hold for the new one.
     fn replace(&mut self, session: Session) {
         self.died = session.dead.then_some(Dead::Expired);
@@ -539,14 +572,16 @@ impl Policy {
         self.ended = None;
         self.generation = self.generation.next();
         self.rejected = false;
+        self.accepted = false;
+        self.used = false;
         self.config_failed = false;
         self.ambiguous = 0;
         self.indeterminate = false;
         self.last_failure = None;
         self.rearm = true;
         self.touch();
-        // A storm outlives its tokens: only an accepted request or time ends it (behaviour.md 2.13).
-        let calm = self.storm.is_none_or(|(count, _)| count < 3);
+        // A storm outlives its tokens: only time ends it (behaviour.md 2.13).
+        let calm = self.storm.is_none_or(|storm| storm.tokens < 3);
         if calm && self.breaker.reset() {
             self.tell(Event::CircuitClosed);
         }
@@ -559,11 +594,10 @@ impl Policy {
             Ended::Dead(dead) => Some(dead),
             Ended::SignedOut => None,
         };
-        self.login = self.login.wrapping_add(1);
+        self.next_login();
         self.generation = self.generation.next();
         self.rejected = false;
         self.used = false;
-        self.storm = None;
         self.cached_at = None;
         self.last_failure = None;
         self.breaker.reset();
@@ -598,22 +632,47 @@ impl Policy {
     }
 
     /// The server took the current token: whatever refused it before was about something else.
-    fn token_accepted(&mut self) {
-        self.storm = None;
+    fn token_accepted(&mut self, now: Now) {
+        let fresh = |storm: &Storm| now.mono.saturating_sub(storm.since) < STORM;
+        self.storm = self.storm.filter(fresh);
+        self.accepted = true;
         if self.rejected {
             self.rejected = false;
             self.rearm = true;
         }
     }
 
-    /// A replay with a fresh token was answered 401: three times in a minute is a storm.
-    fn fresh_token_refused(&mut self, now: Now) {
-        let (count, since) = match self.storm {
-            Some((count, since)) if now.mono.saturating_sub(since) < STORM => (count + 1, since),
-            _ => (1, now.mono),
+    /// The current token came from a refresh, and nothing has taken it yet.
+    fn is_untried(&self) -> bool {
+        let renewed = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.rotation > 0);
+        renewed && !self.accepted
+    }
+
+    /// A fresh token was answered 401, as a replay or when it was first used: three such tokens in a minute are a storm. It
+    /// lasts for as long as they go on coming.
+    fn fresh_token_refused(&mut self, token: Generation, now: Now) {
+        let storm = match self.storm {
+            Some(storm) if storm.last == token => return,
+            Some(storm) if now.mono.saturating_sub(storm.since) < STORM => Storm {
+                tokens: storm.tokens + 1,
+                last: token,
+                since: if storm.tokens >= 2 {
+                    now.mono
+                } else {
+                    storm.since
+                },
+            },
+            _ => Storm {
+                tokens: 1,
+                since: now.mono,
+                last: token,
+            },
         };
-        self.storm = Some((count, since));
-        if count == 3 {
+        self.storm = Some(storm);
+        if storm.tokens >= 3 && self.breaker.allows(now.wall) {
             self.breaker.trip(now.wall, self.config.limits, 0.0);
             self.tell_circuit_opened(now, true);
             let refreshes = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);

@@ -14,6 +14,8 @@ use super::{Ended, Output, Policy};
 pub struct RefreshPlan {
     /// What goes to the server; `None` = an outside source is asked instead.
     pub credential: Option<Secret>,
+    /// The answer, where it is known without a call: finish with it at once.
+    pub known: Option<RefreshAnswer>,
     sid: String,
     rotation: u32,
     generation: Generation,
@@ -60,25 +62,31 @@ impl Policy {
             self.last_failure = Some(Error::new(Code::Offline));
             return None;
         }
-        if !self.may_refresh(now) {
+        // Nobody rotated meanwhile, or the generation would have moved on: it was revoked for good.
+        let revoked = self.doubted == Some(wanted);
+        if !revoked && !self.may_refresh(now) {
             return None;
         }
         let session = self.session.as_ref()?;
         let plan = RefreshPlan {
             credential: self.credential(session).cloned(),
+            known: revoked.then(revoked_answer),
             sid: session.sid.clone(),
             rotation: session.rotation,
             generation: self.generation,
         };
-        self.metrics.refreshes += 1;
-        self.note_frequency(now);
-        self.log(Log::Refreshing);
+        if !revoked {
+            self.metrics.refreshes += 1;
+            self.note_frequency(now);
+            self.log(Log::Refreshing);
+        }
         Some(plan)
     }
 
     /// Marks the shared refresh as running or not; shows in the status.
     pub fn set_refreshing(&mut self, running: bool) {
         self.refreshing = running;
+        self.rearm = true;
         self.touch();
     }
 
@@ -96,13 +104,12 @@ impl Policy {
             RefreshAnswer::Tokens(tokens) => self.refreshed(plan, tokens, timing, stored),
             RefreshAnswer::NoSession => self.outside_is_empty(plan),
             RefreshAnswer::Failed(failure, retry_after) => {
-                self.metrics.failures += 1;
-                let newer = stored
-                    .alive(&plan.sid)
-                    .is_some_and(|record| record.session.rotation > plan.rotation);
-                if newer {
-                    self.adopt(stored, timing.received);
+                if plan.known.is_none() {
+                    self.metrics.failures += 1;
                 }
+                // Somebody refreshed, signed out or signed in meanwhile: then this failure is no news,
+                // and storage is no longer ours to write (behaviour.md 2.2, 5.10).
+                self.adopt(stored, timing.received);
                 if plan.generation != self.generation {
                     return Commit::Keep;
                 }
@@ -185,7 +192,8 @@ impl Policy {
             .session
             .as_ref()
             .is_some_and(|session| session.sid == plan.sid);
-        if !ours || stored.ended(&plan.sid) {
+        let taken = stored.holds_another(&plan.sid);
+        if !ours || taken || self.ended_elsewhere(&plan.sid, stored) {
             self.adopt(stored, timing.received);
             return Commit::Revoke(tokens);
         }
@@ -399,6 +407,11 @@ impl Policy {
 /// `Retry-After`, for the shell that holds the header.
 pub fn retry_after(header: &str, now: i64) -> Option<i64> {
     breaker::retry_after(header, now)
+}
+
+/// What the refresh endpoint would say of a credential that a resource called revoked.
+fn revoked_answer() -> RefreshAnswer {
+    RefreshAnswer::Failed(Failure::Status(401, Some("TOKEN_REVOKED".to_owned())), None)
 }
 
 fn dead_error(dead: Dead) -> Error {

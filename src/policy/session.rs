@@ -90,6 +90,11 @@ impl Session {
         self.remaining(now).is_some_and(|left| left <= 0)
     }
 
+    /// Whether the refresh token, too, is still within its life (behaviour.md 1.13).
+    pub fn renewable(&self, now: Now) -> bool {
+        self.refresh_expires_at.is_none_or(|at| at > now.wall)
+    }
+
     /// The full lifetime of the access token in ms.
     pub fn lifetime(&self) -> Option<i64> {
         self.expires_at

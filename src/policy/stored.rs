@@ -48,6 +48,15 @@ impl Stored {
         (record.session.sid == sid && self.buries(sid).is_none()).then_some(record)
     }
 
+    /// Another login has taken the place of this one.
+    pub(super) fn holds_another(&self, sid: &str) -> bool {
+        let other = self
+            .record
+            .as_ref()
+            .map(|record| record.session.sid.as_str());
+        other.is_some_and(|other| other != sid && !self.ended(other))
+    }
+
     pub(super) fn ended(&self, sid: &str) -> bool {
         self.buries(sid).is_some()
     }
@@ -81,23 +90,37 @@ impl Policy {
     }
 
     fn adopt_over(&mut self, sid: &str, stored: &Stored, now: Now) {
-        if let Some(tombstone) = stored.buries(sid) {
-            let dead = tombstone.dead;
-            self.end(dead.map_or(Ended::SignedOut, Ended::Dead));
-            self.metrics.sign_outs += 1;
-            self.tell(match dead {
-                None => Event::SignedOut { elsewhere: true },
-                Some(dead) => Event::ReauthRequired(dead),
-            });
+        if self.ended_elsewhere(sid, stored) {
+            self.end_as(stored.buries(sid).and_then(|tombstone| tombstone.dead));
             return self.adopt_into_nothing(stored, now, true);
         }
         let Some(record) = &stored.record else { return };
         if record.session.sid == sid {
+            self.kept = true;
             self.adopt_rotation(record, now);
         } else if !stored.ended(&record.session.sid) {
-            self.login = self.login.wrapping_add(1);
+            self.next_login();
             self.install(record.clone(), now);
             self.tell(Event::UserChanged);
+        }
+    }
+
+    /// Whether storage says that this login is over: by its tombstone, or because the record is gone
+    /// and the tombstone already names a later login (known-failures 71).
+    pub(super) fn ended_elsewhere(&self, sid: &str, stored: &Stored) -> bool {
+        let replaced = self.kept && stored.record.is_none() && stored.tombstone.is_some();
+        stored.ended(sid) || replaced
+    }
+
+    fn end_as(&mut self, dead: Option<Dead>) {
+        let known = self.session.as_ref().is_some_and(|session| session.dead);
+        self.end(dead.map_or(Ended::SignedOut, Ended::Dead));
+        self.metrics.sign_outs += 1;
+        match dead {
+            None => self.tell(Event::SignedOut { elsewhere: true }),
+            // The app was told when the credential died.
+            Some(_) if known => {}
+            Some(dead) => self.tell(Event::ReauthRequired(dead)),
         }
     }
 
@@ -111,8 +134,8 @@ impl Policy {
         {
             // Same credential: only what other tabs learnt about it is new.
             let newly_dead = record.session.dead && !session.dead;
-            if self.breaker != record.breaker {
-                self.breaker = record.breaker;
+            if self.breaker.learn(record.breaker) {
+                self.rearm = true;
                 self.touch();
             }
             if newly_dead {
@@ -136,7 +159,7 @@ impl Policy {
         if over || stored.ended(&record.session.sid) {
             return;
         }
-        self.login = self.login.wrapping_add(1);
+        self.next_login();
         self.install(record.clone(), now);
         if tell {
             self.tell(Event::SignedIn { elsewhere: true });
@@ -148,6 +171,7 @@ impl Policy {
         let mut session = record.session;
         session.anchor(now);
         self.replace(session);
-        self.breaker = record.breaker;
+        self.breaker.learn(record.breaker);
+        self.kept = true;
     }
 }
