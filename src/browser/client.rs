@@ -50,7 +50,7 @@ impl Core {
     /// `KeepfreshError` of code `config` with the field that is wrong.
     #[wasm_bindgen(constructor)]
     pub fn new(options: &JsValue, host: Host) -> Result<Core, JsValue> {
-        let options = Options::read(options).map_err(|failure| error::to_js(&failure))?;
+        let options = *Options::read(options).map_err(|failure| error::to_js(&failure))?;
         Ok(Self {
             inner: Inner::start(options, host)?,
         })

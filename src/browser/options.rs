@@ -2,9 +2,7 @@
 //! (behaviour.md 6.12).
 
 use super::js;
-use crate::policy::{
-    Carrier, Config, Dialect, Error, Limits, Origins, Preset, TokenFields, is_secure,
-};
+use crate::policy::{Carrier, Config, Dialect, Error, Origins, Preset, TokenFields, is_secure};
 use js_sys::{Function, JsString, Object};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +55,9 @@ pub(super) struct Options {
     pub(super) policy: Config,
 }
 
+/// Boxed, so that the many places that can fail pass a pointer on and not the error itself.
+type Checked<T = ()> = Result<T, Box<Error>>;
+
 const KNOWN: [&str; 24] = [
     "baseUrl",
     "allowedOrigins",
@@ -86,63 +87,252 @@ const KNOWN: [&str; 24] = [
 ];
 const ENDPOINTS: [&str; 6] = ["login", "register", "refresh", "logout", "logoutAll", "me"];
 
-const MILLISECONDS: &str = "must be a number of milliseconds, 0 or more";
+const CLEAR: &str = "must be https, or http on this machine: tokens do not travel in clear";
+const EXACT: &str =
+    "must list exact origins such as 'https://api.example.com', https or on this machine";
 const HTTP_URL: &str = "must be an absolute http(s) URL without user info";
-const TEXT: &str = "must be a non-empty string";
 
 impl Options {
     /// Reads the object.
     ///
     /// # Errors
     /// [`crate::policy::Code::Config`] with the field that is wrong.
-    pub(super) fn read(value: &JsValue) -> Result<Self, Error> {
-        let object = plain(value, "options")?;
-        only(&object, "", &KNOWN)?;
-        let preset = read_preset(&object)?;
-        let base = read_base(&object)?;
-        let endpoints = read_endpoints(&object, preset, base.as_deref())?;
-        let origins = read_origins(&object, base.as_deref(), &endpoints)?;
-        let call = read_refresh_call(&object, preset)?;
-        let get_session = function(&object, "getSession")?;
-        let refresh_session = function(&object, "refreshSession")?;
-        let mut policy = read_policy(&object)?;
-        policy.outside = get_session.is_some();
-        policy.refreshable = policy.outside || endpoints.refresh.is_some();
-        policy.access_token_refreshes =
-            call.carrier == Carrier::Bearer && preset.refreshes_with_access_token();
-        policy.codes_in_body = preset.codes_in_body;
-        Ok(Self {
-            preset,
-            prefixes: origins
-                .prefixes()
-                .iter()
-                .map(|prefix| JsString::from(prefix.as_str()))
-                .collect(),
-            origins,
-            carrier: call.carrier,
-            refresh_method: call.method,
-            refresh_field: call.field,
-            client_id: text(&object, "clientId")?,
-            scope: text(&object, "scope")?,
-            dialect: read_dialect(&object, preset)?,
-            parse_tokens: function(&object, "parseTokens")?,
-            get_session,
-            refresh_session,
-            place: read_place(&object)?,
-            key: read_key(&object)?,
-            refresh_timeout: milliseconds(&object, "refreshTimeout")?.unwrap_or(10_000),
-            cross_tab: flag(&object, "crossTab")?.unwrap_or(true),
-            transport: function(&object, "fetch")?,
-            endpoints,
-            policy,
-        })
+    pub(super) fn read(value: &JsValue) -> Checked<Box<Self>> {
+        let object = &plain(value, "options")?;
+        only(object, "", &KNOWN)?;
+        let preset = read_preset(object)?;
+        // Filled in place: moving and dropping parts of it is what made this function large.
+        let mut options = Box::new(Self::usual(preset));
+        let base = read_base(object)?;
+        options.read_endpoints(object, base.as_deref())?;
+        options.read_origins(object, base.as_deref())?;
+        options.read_refresh_call(object)?;
+        options.read_dialect(object)?;
+        options.read_sources(object)?;
+        options.read_keeping(object)?;
+        options.read_limits(object)?;
+        options.read_rules(object)?;
+        Ok(options)
     }
-}
 
-struct Call {
-    carrier: Carrier,
-    method: &'static str,
-    field: String,
+    fn usual(preset: &'static Preset) -> Self {
+        Self {
+            preset,
+            endpoints: Endpoints::default(),
+            origins: Origins::default(),
+            prefixes: Vec::new(),
+            carrier: preset.carrier,
+            refresh_method: "POST",
+            refresh_field: preset.field.to_owned(),
+            client_id: None,
+            scope: None,
+            dialect: Dialect {
+                fields: TokenFields::default(),
+                unit: 1000,
+                untyped: preset.untyped,
+            },
+            parse_tokens: None,
+            get_session: None,
+            refresh_session: None,
+            place: Place::Session,
+            key: String::new(),
+            refresh_timeout: 10_000,
+            cross_tab: true,
+            transport: None,
+            policy: Config::default(),
+        }
+    }
+
+    fn read_endpoints(&mut self, object: &Object, base: Option<&str>) -> Checked {
+        let given = match member(object, "endpoints") {
+            None => Object::new(),
+            Some(value) => plain(&value, "endpoints")?,
+        };
+        only(&given, "endpoints.", &ENDPOINTS)?;
+        let (preset, endpoints) = (self.preset, &mut self.endpoints);
+        for (name, path, slot) in [
+            ("login", preset.login, &mut endpoints.login),
+            ("register", preset.register, &mut endpoints.register),
+            ("refresh", preset.refresh, &mut endpoints.refresh),
+            ("logout", preset.logout, &mut endpoints.logout),
+            ("logoutAll", preset.logout_all, &mut endpoints.logout_all),
+            ("me", preset.me, &mut endpoints.me),
+        ] {
+            *slot = read_endpoint(&given, name, path, base)?;
+        }
+        Ok(())
+    }
+
+    /// The origins that may carry the token: `baseUrl`'s and those listed. The page's own address
+    /// counts only where no `baseUrl` is given.
+    fn read_origins(&mut self, object: &Object, base: Option<&str>) -> Checked {
+        let listed: Option<Vec<String>> = typed(object, "allowedOrigins", EXACT)?;
+        let mut origins = Vec::new();
+        for origin in listed.into_iter().flatten() {
+            origins.push(exact_origin(&origin)?);
+        }
+        if let Some(base) = base.and_then(|base| http_url(base, None)) {
+            if is_secure(&base.origin()) {
+                origins.push(base.origin());
+            } else if member(object, "baseUrl").is_some() {
+                return wrong("baseUrl", CLEAR);
+            }
+        }
+        let own = &self.endpoints;
+        let own = [
+            &own.login,
+            &own.register,
+            &own.refresh,
+            &own.logout,
+            &own.logout_all,
+        ];
+        self.origins = Origins::new(&origins, own.into_iter().flatten().cloned().collect());
+        let prefixes = self.origins.prefixes().iter();
+        self.prefixes = prefixes
+            .map(|prefix| JsString::from(prefix.as_str()))
+            .collect();
+        Ok(())
+    }
+
+    fn read_refresh_call(&mut self, object: &Object) -> Checked {
+        let Some(value) = member(object, "refreshCall") else {
+            return Ok(());
+        };
+        let value = plain(&value, "refreshCall")?;
+        only(&value, "refreshCall.", &["method", "send", "field"])?;
+        let given: RefreshCall = serde_wasm_bindgen::from_value(value.into())
+            .map_err(|_| Error::config("refreshCall", "must hold strings: method, send, field"))?;
+        self.carrier = match given.send.as_deref() {
+            None => self.carrier,
+            Some("json") => Carrier::Json,
+            Some("form") => Carrier::Form,
+            Some("bearer") => Carrier::Bearer,
+            Some("cookie") => Carrier::Cookie,
+            Some(_) => {
+                return wrong(
+                    "refreshCall.send",
+                    "must be 'json', 'form', 'bearer' or 'cookie'",
+                );
+            }
+        };
+        self.refresh_method = match given.method.as_deref() {
+            None | Some("POST") => "POST",
+            Some("GET") => "GET",
+            Some(_) => return wrong("refreshCall.method", "must be 'POST' or 'GET'"),
+        };
+        if self.refresh_method == "GET" && matches!(self.carrier, Carrier::Json | Carrier::Form) {
+            return wrong("refreshCall.method", "must be 'POST' when a body is sent");
+        }
+        if let Some(field) = given.field.filter(|field| !field.is_empty()) {
+            self.refresh_field = field;
+        }
+        Ok(())
+    }
+
+    fn read_dialect(&mut self, object: &Object) -> Checked {
+        if let Some(value) = member(object, "tokenFields") {
+            let value = plain(&value, "tokenFields")?;
+            let names = ["accessToken", "refreshToken", "expiresIn", "expiresAt"];
+            only(&value, "tokenFields.", &names)?;
+            let fields: Fields = serde_wasm_bindgen::from_value(value.into())
+                .map_err(|_| Error::config("tokenFields", "must hold dotted paths as strings"))?;
+            self.dialect.fields = TokenFields {
+                access_token: fields.access_token,
+                refresh_token: fields.refresh_token,
+                expires_in: fields.expires_in,
+                expires_at: fields.expires_at,
+            };
+        }
+        self.dialect.unit = match text(object, "lifetimeUnit")?.as_deref() {
+            None | Some("s") => 1000,
+            Some("ms") => 1,
+            Some(_) => return wrong("lifetimeUnit", "must be 's' or 'ms'"),
+        };
+        Ok(())
+    }
+
+    fn read_sources(&mut self, object: &Object) -> Checked {
+        self.client_id = text(object, "clientId")?;
+        self.scope = text(object, "scope")?;
+        for (name, slot) in [
+            ("parseTokens", &mut self.parse_tokens),
+            ("getSession", &mut self.get_session),
+            ("refreshSession", &mut self.refresh_session),
+            ("fetch", &mut self.transport),
+        ] {
+            *slot = function(object, name)?;
+        }
+        Ok(())
+    }
+
+    /// Where the session is kept, and under which name: a fixed prefix and a name that cannot come
+    /// from a URL (behaviour.md 6.15).
+    fn read_keeping(&mut self, object: &Object) -> Checked {
+        self.place = match text(object, "storage")?.as_deref() {
+            None | Some("session") => Place::Session,
+            Some("local") => Place::Local,
+            Some("memory") => Place::Memory,
+            Some(_) => return wrong("storage", "must be 'session', 'local' or 'memory'"),
+        };
+        let name = text(object, "storageKey")?;
+        let name = name.as_deref().unwrap_or("default");
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if name.len() > 64 || !name.bytes().all(fits) {
+            return wrong(
+                "storageKey",
+                "must be 1 to 64 letters, digits, dots, dashes or underscores",
+            );
+        }
+        self.key = ["keepfresh.", name].concat();
+        self.cross_tab = flag(object, "crossTab")?.unwrap_or(true);
+        Ok(())
+    }
+
+    fn read_limits(&mut self, object: &Object) -> Checked {
+        let Some(value) = member(object, "circuitBreaker") else {
+            return Ok(());
+        };
+        let value = plain(&value, "circuitBreaker")?;
+        only(&value, "circuitBreaker.", &["maxFailures", "cooldown"])?;
+        let limits = &mut self.policy.limits;
+        let mut failures = i64::from(limits.max_failures);
+        named_milliseconds(
+            &value,
+            "maxFailures",
+            "circuitBreaker.maxFailures",
+            &mut failures,
+        )?;
+        named_milliseconds(
+            &value,
+            "cooldown",
+            "circuitBreaker.cooldown",
+            &mut limits.cooldown,
+        )?;
+        if failures < 1 {
+            return wrong("circuitBreaker.maxFailures", "must be 1 or more");
+        }
+        limits.max_failures = u32::try_from(failures).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    fn read_rules(&mut self, object: &Object) -> Checked {
+        let policy = &mut self.policy;
+        milliseconds(object, "expiryBuffer", &mut policy.expiry_buffer)?;
+        milliseconds(object, "sessionCacheTtl", &mut policy.cache_ttl)?;
+        milliseconds(object, "refreshTimeout", &mut self.refresh_timeout)?;
+        let mut lifetime = policy.default_lifetime.unwrap_or(0);
+        milliseconds(object, "defaultTokenLifetime", &mut lifetime)?;
+        // 0 = no assumption: a token without a lifetime is renewed after a 401 only.
+        policy.default_lifetime = (lifetime > 0).then_some(lifetime);
+        policy.strict = flag(object, "strict")?.unwrap_or(false);
+        policy.debug = read_log_level(object)?;
+        policy.outside = self.get_session.is_some();
+        policy.refreshable = policy.outside || self.endpoints.refresh.is_some();
+        policy.access_token_refreshes =
+            self.carrier == Carrier::Bearer && self.preset.refreshes_with_access_token();
+        policy.codes_in_body = self.preset.codes_in_body;
+        Ok(())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -162,250 +352,64 @@ struct Fields {
     expires_at: Option<String>,
 }
 
-fn read_preset(object: &Object) -> Result<&'static Preset, Error> {
+fn read_preset(object: &Object) -> Checked<&'static Preset> {
     match text(object, "preset")? {
         None => Ok(Preset::none()),
-        Some(name) => Preset::named(&name).ok_or_else(|| Error::config("preset", Preset::NAMES)),
+        Some(name) => {
+            Preset::named(&name).ok_or_else(|| Error::config("preset", Preset::NAMES).into())
+        }
     }
 }
 
 /// `baseUrl`, or the page's own address where there is one.
-fn read_base(object: &Object) -> Result<Option<String>, Error> {
+fn read_base(object: &Object) -> Checked<Option<String>> {
     if let Some(base) = text(object, "baseUrl")? {
-        return Ok(Some(
-            http_url(&base, None)
-                .ok_or_else(|| Error::config("baseUrl", HTTP_URL))?
-                .href(),
-        ));
+        return match http_url(&base, None) {
+            Some(url) => Ok(Some(url.href())),
+            None => wrong("baseUrl", HTTP_URL),
+        };
     }
     let location = js::global("location").map(|location| js::get(&location, "href"));
     let href = location.and_then(|href| href.as_string());
     Ok(href.filter(|href| href.starts_with("http")))
 }
 
-fn read_endpoints(
-    object: &Object,
-    preset: &Preset,
+fn read_endpoint(
+    given: &Object,
+    name: &str,
+    path: &str,
     base: Option<&str>,
-) -> Result<Endpoints, Error> {
-    let given = match member(object, "endpoints") {
-        None => Object::new(),
-        Some(value) => plain(&value, "endpoints")?,
-    };
-    only(&given, "endpoints.", &ENDPOINTS)?;
-    let endpoint = |name: &str, path: &str| -> Result<Option<String>, Error> {
-        let field = ["endpoints.", name].concat();
-        let own = named_text(&given, name, &field)?;
-        let path = own.as_deref().unwrap_or(path);
-        if path.is_empty() {
-            return Ok(None);
-        }
-        let url = http_url(path, base).ok_or_else(|| Error::config(&field, HTTP_URL))?;
-        if !is_secure(&url.origin()) {
-            return Err(Error::config(
-                &field,
-                "must be https, or http on this machine: tokens do not travel in clear",
-            ));
-        }
-        Ok(Some(url.href()))
-    };
-    Ok(Endpoints {
-        login: endpoint("login", preset.login)?,
-        register: endpoint("register", preset.register)?,
-        refresh: endpoint("refresh", preset.refresh)?,
-        logout: endpoint("logout", preset.logout)?,
-        logout_all: endpoint("logoutAll", preset.logout_all)?,
-        me: endpoint("me", preset.me)?,
-    })
+) -> Checked<Option<String>> {
+    let field = ["endpoints.", name].concat();
+    let own = named_text(given, name, &field)?;
+    let path = own.as_deref().unwrap_or(path);
+    if path.is_empty() {
+        return Ok(None);
+    }
+    match http_url(path, base) {
+        None => wrong(&field, HTTP_URL),
+        Some(url) if !is_secure(&url.origin()) => wrong(&field, CLEAR),
+        Some(url) => Ok(Some(url.href())),
+    }
 }
 
-/// The origins that may carry the token: `baseUrl`'s and those listed. The page's own address counts
-/// only where no `baseUrl` is given.
-fn read_origins(
-    object: &Object,
-    base: Option<&str>,
-    endpoints: &Endpoints,
-) -> Result<Origins, Error> {
-    const EXACT: &str =
-        "must list exact origins such as 'https://api.example.com', https or on this machine";
-    let listed: Option<Vec<String>> = typed(object, "allowedOrigins", EXACT)?;
-    let mut origins = Vec::new();
-    for origin in listed.into_iter().flatten() {
-        let url = http_url(&origin, None).ok_or_else(|| Error::config("allowedOrigins", EXACT))?;
-        let exact = url.href() == [url.origin().as_str(), "/"].concat();
-        if !exact || !is_secure(&url.origin()) {
-            return Err(Error::config("allowedOrigins", EXACT));
-        }
-        origins.push(url.origin());
+fn exact_origin(text: &str) -> Checked<String> {
+    let origin =
+        http_url(text, None).filter(|url| url.href() == [url.origin().as_str(), "/"].concat());
+    match origin.map(|url| url.origin()) {
+        Some(origin) if is_secure(&origin) => Ok(origin),
+        _ => wrong("allowedOrigins", EXACT),
     }
-    if let Some(base) = base.and_then(|base| http_url(base, None)) {
-        if is_secure(&base.origin()) {
-            origins.push(base.origin());
-        } else if member(object, "baseUrl").is_some() {
-            return Err(Error::config(
-                "baseUrl",
-                "must be https, or http on this machine: tokens do not travel in clear",
-            ));
-        }
-    }
-    let own = [
-        &endpoints.login,
-        &endpoints.register,
-        &endpoints.refresh,
-        &endpoints.logout,
-        &endpoints.logout_all,
-    ];
-    Ok(Origins::new(
-        &origins,
-        own.into_iter().flatten().cloned().collect(),
-    ))
-}
-
-fn read_refresh_call(object: &Object, preset: &Preset) -> Result<Call, Error> {
-    let mut given = RefreshCall::default();
-    if let Some(value) = member(object, "refreshCall") {
-        let value = plain(&value, "refreshCall")?;
-        only(&value, "refreshCall.", &["method", "send", "field"])?;
-        given = serde_wasm_bindgen::from_value(value.into())
-            .map_err(|_| Error::config("refreshCall", "must hold strings: method, send, field"))?;
-    }
-    let carrier = match given.send.as_deref() {
-        None => preset.carrier,
-        Some("json") => Carrier::Json,
-        Some("form") => Carrier::Form,
-        Some("bearer") => Carrier::Bearer,
-        Some("cookie") => Carrier::Cookie,
-        Some(_) => {
-            return Err(Error::config(
-                "refreshCall.send",
-                "must be 'json', 'form', 'bearer' or 'cookie'",
-            ));
-        }
-    };
-    let method = match given.method.as_deref() {
-        None | Some("POST") => "POST",
-        Some("GET") => "GET",
-        Some(_) => {
-            return Err(Error::config(
-                "refreshCall.method",
-                "must be 'POST' or 'GET'",
-            ));
-        }
-    };
-    if method == "GET" && matches!(carrier, Carrier::Json | Carrier::Form) {
-        return Err(Error::config(
-            "refreshCall.method",
-            "must be 'POST' when a body is sent",
-        ));
-    }
-    let field = given
-        .field
-        .filter(|field| !field.is_empty())
-        .unwrap_or_else(|| preset.field.to_owned());
-    Ok(Call {
-        carrier,
-        method,
-        field,
-    })
-}
-
-fn read_dialect(object: &Object, preset: &Preset) -> Result<Dialect, Error> {
-    const UNIT: &str = "must be 's' or 'ms'";
-    let mut fields = Fields::default();
-    if let Some(value) = member(object, "tokenFields") {
-        let value = plain(&value, "tokenFields")?;
-        only(
-            &value,
-            "tokenFields.",
-            &["accessToken", "refreshToken", "expiresIn", "expiresAt"],
-        )?;
-        fields = serde_wasm_bindgen::from_value(value.into())
-            .map_err(|_| Error::config("tokenFields", "must hold dotted paths as strings"))?;
-    }
-    let unit = match text(object, "lifetimeUnit")?.as_deref() {
-        None | Some("s") => 1000,
-        Some("ms") => 1,
-        Some(_) => return Err(Error::config("lifetimeUnit", UNIT)),
-    };
-    Ok(Dialect {
-        fields: TokenFields {
-            access_token: fields.access_token,
-            refresh_token: fields.refresh_token,
-            expires_in: fields.expires_in,
-            expires_at: fields.expires_at,
-        },
-        unit,
-        untyped: preset.untyped,
-    })
-}
-
-fn read_policy(object: &Object) -> Result<Config, Error> {
-    let usual = Config::default();
-    let mut limits = usual.limits;
-    if let Some(value) = member(object, "circuitBreaker") {
-        let value = plain(&value, "circuitBreaker")?;
-        only(&value, "circuitBreaker.", &["maxFailures", "cooldown"])?;
-        let failures = named_milliseconds(&value, "maxFailures", "circuitBreaker.maxFailures")?;
-        let failures = failures.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-        let cooldown = named_milliseconds(&value, "cooldown", "circuitBreaker.cooldown")?;
-        if failures == Some(0) {
-            return Err(Error::config(
-                "circuitBreaker.maxFailures",
-                "must be 1 or more",
-            ));
-        }
-        limits = Limits {
-            max_failures: failures.unwrap_or(limits.max_failures),
-            cooldown: cooldown.unwrap_or(limits.cooldown),
-        };
-    }
-    Ok(Config {
-        expiry_buffer: milliseconds(object, "expiryBuffer")?.unwrap_or(usual.expiry_buffer),
-        default_lifetime: milliseconds(object, "defaultTokenLifetime")?.or(usual.default_lifetime),
-        cache_ttl: milliseconds(object, "sessionCacheTtl")?.unwrap_or(usual.cache_ttl),
-        limits,
-        strict: flag(object, "strict")?.unwrap_or(false),
-        debug: read_log_level(object)?,
-        ..usual
-    })
 }
 
 /// Whether debug entries are wanted: they are made on the hot path, so only then.
-fn read_log_level(object: &Object) -> Result<bool, Error> {
+fn read_log_level(object: &Object) -> Checked<bool> {
     const LEVELS: &str = "must be 'silent', 'error', 'warn', 'info' or 'debug'";
     match text(object, "logLevel")?.as_deref() {
         None | Some("silent" | "error" | "warn" | "info") => Ok(false),
         Some("debug") => Ok(true),
-        Some(_) => Err(Error::config("logLevel", LEVELS)),
+        Some(_) => wrong("logLevel", LEVELS),
     }
-}
-
-fn read_place(object: &Object) -> Result<Place, Error> {
-    match text(object, "storage")?.as_deref() {
-        None | Some("session") => Ok(Place::Session),
-        Some("local") => Ok(Place::Local),
-        Some("memory") => Ok(Place::Memory),
-        Some(_) => Err(Error::config(
-            "storage",
-            "must be 'session', 'local' or 'memory'",
-        )),
-    }
-}
-
-/// The storage key: a fixed prefix and a name that cannot come from a URL (behaviour.md 6.15).
-fn read_key(object: &Object) -> Result<String, Error> {
-    let name = text(object, "storageKey")?.unwrap_or_else(|| "default".to_owned());
-    let fits = name.len() <= 64
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if !fits {
-        return Err(Error::config(
-            "storageKey",
-            "must be 1 to 64 letters, digits, dots, dashes or underscores",
-        ));
-    }
-    Ok(["keepfresh.", &name].concat())
 }
 
 /// A parsed http(s) URL without user info.
@@ -419,24 +423,24 @@ fn http_url(text: &str, base: Option<&str>) -> Option<Url> {
     (web && url.username().is_empty() && url.password().is_empty()).then_some(url)
 }
 
-fn plain(value: &JsValue, field: &str) -> Result<Object, Error> {
-    let object = value
-        .dyn_ref::<Object>()
-        .filter(|_| value.is_object() && !js_sys::Array::is_array(value));
-    object
-        .cloned()
-        .ok_or_else(|| Error::config(field, "must be an object"))
+fn wrong<T>(field: &str, must: &'static str) -> Checked<T> {
+    Err(Box::new(Error::config(field, must)))
+}
+
+fn plain(value: &JsValue, field: &str) -> Checked<Object> {
+    let object = value.is_object() && !js_sys::Array::is_array(value);
+    match value.dyn_ref::<Object>().filter(|_| object) {
+        Some(object) => Ok(object.clone()),
+        None => wrong(field, "must be an object"),
+    }
 }
 
 /// Refuses unknown names, `__proto__` among them.
-fn only(object: &Object, prefix: &str, known: &[&str]) -> Result<(), Error> {
+fn only(object: &Object, prefix: &str, known: &[&str]) -> Checked {
     for key in js_sys::Object::keys(object).iter() {
         let key = key.as_string().unwrap_or_default();
         if !known.contains(&key.as_str()) {
-            return Err(Error::config(
-                &[prefix, &key].concat(),
-                "is not known; check its spelling",
-            ));
+            return wrong(&[prefix, &key].concat(), "is not known; check its spelling");
         }
     }
     Ok(())
@@ -453,55 +457,56 @@ fn typed<T: DeserializeOwned>(
     object: &Object,
     name: &str,
     must: &'static str,
-) -> Result<Option<T>, Error> {
-    match member(object, name) {
+) -> Checked<Option<T>> {
+    match member(object, name).map(serde_wasm_bindgen::from_value) {
         None => Ok(None),
-        Some(value) => serde_wasm_bindgen::from_value(value)
-            .map(Some)
-            .map_err(|_| Error::config(name, must)),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => wrong(name, must),
     }
 }
 
-fn text(object: &Object, name: &str) -> Result<Option<String>, Error> {
+fn text(object: &Object, name: &str) -> Checked<Option<String>> {
     named_text(object, name, name)
 }
 
-fn named_text(object: &Object, name: &str, field: &str) -> Result<Option<String>, Error> {
+fn named_text(object: &Object, name: &str, field: &str) -> Checked<Option<String>> {
     match member(object, name).map(|value| value.as_string()) {
         None => Ok(None),
         Some(Some(text)) if !text.is_empty() => Ok(Some(text)),
-        Some(_) => Err(Error::config(field, TEXT)),
+        Some(_) => wrong(field, "must be a non-empty string"),
     }
 }
 
-fn flag(object: &Object, name: &str) -> Result<Option<bool>, Error> {
+fn flag(object: &Object, name: &str) -> Checked<Option<bool>> {
     typed(object, name, "must be true or false")
 }
 
-fn milliseconds(object: &Object, name: &str) -> Result<Option<i64>, Error> {
-    named_milliseconds(object, name, name)
+fn milliseconds(object: &Object, name: &str, slot: &mut i64) -> Checked {
+    named_milliseconds(object, name, name, slot)
 }
 
-fn named_milliseconds(object: &Object, name: &str, field: &str) -> Result<Option<i64>, Error> {
+/// Overwrites `slot` if the option is there.
+fn named_milliseconds(object: &Object, name: &str, field: &str, slot: &mut i64) -> Checked {
     let Some(value) = member(object, name) else {
-        return Ok(None);
+        return Ok(());
     };
-    #[allow(clippy::cast_possible_truncation, reason = "bounded just below")]
-    let number = value
-        .as_f64()
-        .filter(|ms| (0.0..=1e12).contains(ms))
-        .map(|ms| ms as i64);
-    number
-        .map(Some)
-        .ok_or_else(|| Error::config(field, MILLISECONDS))
+    match value.as_f64() {
+        #[allow(clippy::cast_possible_truncation, reason = "bounded by the range")]
+        Some(number) if (0.0..=1e12).contains(&number) => *slot = number as i64,
+        _ => {
+            return wrong(
+                field,
+                "must be a number, 0 or more; times are in milliseconds",
+            );
+        }
+    }
+    Ok(())
 }
 
-fn function(object: &Object, name: &str) -> Result<Option<Function>, Error> {
-    match member(object, name) {
+fn function(object: &Object, name: &str) -> Checked<Option<Function>> {
+    match member(object, name).map(JsCast::dyn_into) {
         None => Ok(None),
-        Some(value) => value
-            .dyn_into()
-            .map(Some)
-            .map_err(|_| Error::config(name, "must be a function")),
+        Some(Ok(function)) => Ok(Some(function)),
+        Some(Err(_)) => wrong(name, "must be a function"),
     }
 }

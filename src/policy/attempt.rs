@@ -229,10 +229,12 @@ impl Policy {
         };
         let expired = session.expired(now);
         let over = session.dead && (expired || self.rejected);
-        if !self.stale(now) && !over {
+        let stale = self.stale(now);
+        let too_dead = over || (self.config.strict && expired);
+        if !stale && !too_dead {
             return self.send(attempt, now);
         }
-        if !attempt.waited && !attempt.unloading && self.may_refresh(now) && !exempt() {
+        if stale && !attempt.waited && !attempt.unloading && self.may_refresh(now) && !exempt() {
             attempt.waited = true;
             self.log_staleness(now);
             return Step::Refresh(self.generation);

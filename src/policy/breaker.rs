@@ -9,6 +9,9 @@ const LONGEST_RETRY_AFTER: i64 = 3_600_000;
 /// A breaker that has been open for this long may be probed early when the page wakes, ms.
 const SETTLED: i64 = 5_000;
 
+/// A wall clock that goes back by less than this is merely adjusted, ms.
+const CLOCK_NOISE: i64 = 5_000;
+
 /// Limits of the breaker (`options.circuitBreaker`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -38,6 +41,8 @@ pub struct Breaker {
     not_before: i64,
     /// The pause that a wake-up lifted: no other tab's note of it counts any more. Not stored.
     lifted: i64,
+    /// When the pause began, as far as this tab knows. Not stored.
+    since: i64,
 }
 
 impl Breaker {
@@ -48,12 +53,18 @@ impl Breaker {
             opened_at,
             not_before,
             lifted: 0,
+            since: 0,
         }
     }
 
     /// Takes over what another tab learnt about the same credential; whoever saw more is right.
     /// Returns true when that was news.
-    pub(super) fn learn(&mut self, other: Self) -> bool {
+    pub(super) fn learn(&mut self, other: Self, now: i64) -> bool {
+        // Opened in the future: the wall clock was set back since.
+        let set_back = |at: i64| at.saturating_sub(now) > CLOCK_NOISE;
+        if other.opened_at.is_some_and(set_back) {
+            return false;
+        }
         let before = self.parts();
         let (seen, theirs) = (
             (self.failures, self.opened_at),
@@ -64,7 +75,11 @@ impl Breaker {
         } else if theirs == seen && other.not_before > self.lifted {
             self.not_before = self.not_before.max(other.not_before);
         }
-        self.parts() != before
+        let news = self.parts() != before;
+        if news {
+            self.since = now;
+        }
+        news
     }
 
     /// `(failures, opened_at, not_before)`, for storage.
@@ -94,7 +109,9 @@ impl Breaker {
     /// A failure that does not count (429): wait, but never open.
     pub fn wait(&mut self, now: i64, retry_after: Option<i64>, roll: f64) {
         let pause = retry_after.map_or_else(|| jittered(BACKOFF * 5, roll), cap);
-        self.not_before = self.not_before.max(now.saturating_add(pause));
+        let earlier = self.retry_at(now).unwrap_or(now);
+        self.not_before = earlier.max(now.saturating_add(pause));
+        self.since = now;
     }
 
     /// A counted failure. Returns true when it opened the breaker.
@@ -113,6 +130,7 @@ impl Breaker {
         };
         let pause = pause.max(retry_after.map_or(0, cap));
         self.not_before = now.saturating_add(pause);
+        self.since = now;
         let was_open = self.opened_at.is_some();
         if opens {
             self.opened_at = Some(now);
@@ -125,6 +143,7 @@ impl Breaker {
         self.failures = self.failures.max(limits.max_failures);
         self.opened_at = Some(now);
         self.not_before = now.saturating_add(jittered(limits.cooldown, roll));
+        self.since = now;
     }
 
     /// A success, a new credential or a sign-in. Returns true when it closed an open breaker.
@@ -149,7 +168,8 @@ impl Breaker {
     // A wall clock that was set back must not pause refreshing for longer than any rule asks.
     fn blocked(&self, now: i64) -> bool {
         let left = self.not_before.saturating_sub(now);
-        left > 0 && left <= LONGEST_RETRY_AFTER + LONGEST_PAUSE
+        let set_back = now < self.since.saturating_sub(CLOCK_NOISE);
+        left > 0 && left <= LONGEST_RETRY_AFTER + LONGEST_PAUSE && !set_back
     }
 }
 

@@ -75,7 +75,8 @@ impl Lifetimes {
             self.absolute.and_then(local),
             self.jwt_exp.filter(|_| from_jwt.is_none()).and_then(local),
         ];
-        let mut known = sources.into_iter().flatten();
+        let latest = anchor.saturating_add(LONGEST);
+        let mut known = sources.into_iter().flatten().map(|at| at.min(latest));
         let Some(first) = known.next() else {
             return default.map(|ms| anchor.saturating_add(ms));
         };

@@ -134,7 +134,7 @@ impl Policy {
         {
             // Same credential: only what other tabs learnt about it is new.
             let newly_dead = record.session.dead && !session.dead;
-            if self.breaker.learn(record.breaker) {
+            if self.breaker.learn(record.breaker, now.wall) {
                 self.rearm = true;
                 self.touch();
             }
@@ -171,7 +171,7 @@ impl Policy {
         let mut session = record.session;
         session.anchor(now);
         self.replace(session);
-        self.breaker.learn(record.breaker);
+        self.breaker.learn(record.breaker, now.wall);
         self.kept = true;
     }
 }
