@@ -102,8 +102,8 @@ export interface Endpoints {
 export interface RefreshCall {
   /** Default `'POST'`; `'GET'` only where no body is sent. */
   method?: 'POST' | 'GET'
-  /** As a JSON body, a form, the `Authorization` header or the browser's cookies. Default: the preset's. */
-  send?: 'json' | 'form' | 'bearer' | 'cookie'
+  /** As a JSON body, a form, or the `Authorization` header. Default: the preset's. */
+  send?: 'json' | 'form' | 'bearer'
   /** Name of the refresh token in a body. Default `'refresh_token'`. */
   field?: string
 }

@@ -200,7 +200,6 @@ impl Inner {
             body,
             bearer,
             keepalive: true,
-            ..Call::default()
         };
         drop(self.post(call).await);
     }

@@ -26,8 +26,6 @@ pub(super) struct Call<'a> {
     pub(super) body: Option<(&'a str, JsValue)>,
     /// The token for `Authorization: Bearer`.
     pub(super) bearer: Option<&'a str>,
-    /// Send the browser's cookies for that origin.
-    pub(super) cookies: bool,
     /// Let it finish while the page goes away.
     pub(super) keepalive: bool,
 }
@@ -208,14 +206,17 @@ pub(super) async fn ask_outside(
 
 /// A `TokenSet`, or the `{ data: { session } }` that supabase-js wraps it in.
 fn outside_session(inner: &Inner, value: &JsValue) -> Result<Option<(TokenSet, JsValue)>, ()> {
-    let wrapped = JsBody::of(value).map(|body| body.value("data.session"));
-    match wrapped {
-        Some(session) if session.is_null() => Ok(None),
-        Some(session) if session.is_object() => {
-            token_set(inner, &session, false).map(Some).map_err(|_| ())
-        }
-        _ => token_set(inner, value, false).map(Some).map_err(|_| ()),
+    let body = JsBody::of(value).ok_or(())?;
+    let session = body.value("data.session");
+    // It reports a failed refresh as an error beside no session: that is not a sign-out.
+    if session.is_null() && body.value("error").is_object() {
+        return Err(());
     }
+    if session.is_null() {
+        return Ok(None);
+    }
+    let tokens = if session.is_object() { &session } else { value };
+    token_set(inner, tokens, false).map(Some).map_err(|_| ())
 }
 
 fn build(call: &Call<'_>) -> Result<Request, JsValue> {
@@ -233,11 +234,7 @@ fn build(call: &Call<'_>) -> Result<Request, JsValue> {
     }
     init.set_headers(&headers);
     init.set_cache(RequestCache::NoStore);
-    init.set_credentials(if call.cookies {
-        RequestCredentials::Include
-    } else {
-        RequestCredentials::Omit
-    });
+    init.set_credentials(RequestCredentials::Omit);
     // A followed cross-origin redirect would post the refresh token to the new origin.
     init.set_redirect(RequestRedirect::Manual);
     init.set_referrer_policy(ReferrerPolicy::NoReferrer);

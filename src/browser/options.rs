@@ -207,12 +207,8 @@ impl Options {
             Some("json") => Carrier::Json,
             Some("form") => Carrier::Form,
             Some("bearer") => Carrier::Bearer,
-            Some("cookie") => Carrier::Cookie,
             Some(_) => {
-                return wrong(
-                    "refreshCall.send",
-                    "must be 'json', 'form', 'bearer' or 'cookie'",
-                );
+                return wrong("refreshCall.send", "must be 'json', 'form' or 'bearer'");
             }
         };
         self.refresh_method = match given.method.as_deref() {
@@ -381,7 +377,10 @@ fn read_endpoint(
     base: Option<&str>,
 ) -> Checked<Option<String>> {
     let field = ["endpoints.", name].concat();
-    let own = named_text(given, name, &field)?;
+    let own = match member(given, name).map(|value| value.as_string()) {
+        Some(None) => return wrong(&field, "must be a URL, or '' when the server has none"),
+        own => own.flatten(),
+    };
     let path = own.as_deref().unwrap_or(path);
     if path.is_empty() {
         return Ok(None);
@@ -466,14 +465,10 @@ fn typed<T: DeserializeOwned>(
 }
 
 fn text(object: &Object, name: &str) -> Checked<Option<String>> {
-    named_text(object, name, name)
-}
-
-fn named_text(object: &Object, name: &str, field: &str) -> Checked<Option<String>> {
     match member(object, name).map(|value| value.as_string()) {
         None => Ok(None),
         Some(Some(text)) if !text.is_empty() => Ok(Some(text)),
-        Some(_) => wrong(field, "must be a non-empty string"),
+        Some(_) => wrong(name, "must be a non-empty string"),
     }
 }
 

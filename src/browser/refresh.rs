@@ -156,7 +156,6 @@ impl Inner {
             method: self.options.refresh_method,
             body,
             bearer: (self.options.carrier == Carrier::Bearer).then(|| credential.reveal()),
-            cookies: self.options.carrier == Carrier::Cookie,
             keepalive: false,
         };
         if let Ok(answered) = answer::exchange(self, call).await {
@@ -191,7 +190,7 @@ impl Inner {
     fn refresh_body(&self, token: &str) -> Option<(&'static str, JsValue)> {
         let options = &self.options;
         match options.carrier {
-            Carrier::Bearer | Carrier::Cookie => None,
+            Carrier::Bearer => None,
             Carrier::Json => {
                 let object = Object::new();
                 js::set(&object, &options.refresh_field, &JsValue::from_str(token));

@@ -9,8 +9,6 @@ pub enum Carrier {
     Json,
     /// `Authorization: Bearer`, no body.
     Bearer,
-    /// A cookie that the browser holds.
-    Cookie,
 }
 
 /// How an endpoint that ends sessions is called.
