@@ -353,10 +353,23 @@ impl Inner {
             self.storage.remove(!remember);
         }
         self.write_storage();
+        // The policy learns that its record is kept, so that a record that vanishes later says something.
+        self.read_storage();
     }
 
     /// Ends the session in memory, in storage and in the other tabs, without waiting for anything.
     pub(super) fn end_session(&self) -> Option<Session> {
+        // Another tab may have renewed the token and its hint got lost: the server must hear of the
+        // live one. Another login in its place is not ours to end.
+        let found = self.storage.read(self.remembered());
+        let theirs = found
+            .stored
+            .record
+            .as_ref()
+            .map(|record| &record.session.sid);
+        if theirs.is_some() && self.sid().as_ref() == theirs {
+            self.with(|policy| policy.adopt(&found.stored, clock::now()));
+        }
         let session = self.with(Policy::sign_out);
         self.user.replace(JsValue::UNDEFINED);
         self.header.replace(None);

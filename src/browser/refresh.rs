@@ -96,9 +96,25 @@ impl Inner {
 
     async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {
         let plan = self.with(|policy| policy.plan_refresh(wanted, clock::now(), js::online()));
-        if let Some(plan) = plan {
-            self.call_with_deadline(plan).await;
-        }
+        let Some(plan) = plan else { return };
+        let Some(answer) = plan.known.clone() else {
+            return self.call_with_deadline(plan).await;
+        };
+        let now = clock::now();
+        let timing = Timing {
+            sent: now,
+            received: now,
+            date: None,
+        };
+        let user = JsValue::UNDEFINED;
+        self.commit(
+            &plan,
+            Refreshed {
+                answer,
+                timing,
+                user,
+            },
+        );
     }
 
     /// Waits for the answer as long as `refreshTimeout` allows. A token that comes later is still

@@ -5,7 +5,7 @@ use super::error::{Code, Error};
 use super::event::{Log, Output};
 use super::expiry::Now;
 use super::response::{self, Dead};
-use super::session::Generation;
+use super::session::{Generation, Session};
 use super::{Ended, Policy};
 
 /// One request on its way. Made by [`Policy::begin`], moved on by `next` and `on_response`.
@@ -207,7 +207,9 @@ impl Policy {
     }
 
     fn next_after_401(&mut self, attempt: &mut Attempt, now: Now) -> Step {
-        if attempt.generation != self.generation {
+        let expired = |session: &Session| session.expired(now);
+        let too_dead = self.config.strict && self.session.as_ref().is_some_and(expired);
+        if attempt.generation != self.generation && !too_dead {
             attempt.refused = false;
             attempt.replayed = true;
             self.metrics.replays += 1;

@@ -618,7 +618,6 @@ impl Policy {
     /// The server ended the session that the current token belongs to.
     fn revoked(&mut self) {
         self.end(Ended::Dead(Dead::Revoked));
-        self.metrics.sign_outs += 1;
         self.tell(Event::ReauthRequired(Dead::Revoked));
     }
 

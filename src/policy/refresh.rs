@@ -359,7 +359,6 @@ impl Policy {
         let revoked_itself = dead == Dead::Revoked && plan.credential == self.access_token();
         if revoked_itself {
             self.end(Ended::Dead(dead));
-            self.metrics.sign_outs += 1;
             self.tell(Event::ReauthRequired(dead));
             return Commit::Clear(plan.sid.clone(), dead);
         }

@@ -115,7 +115,7 @@ impl Policy {
     fn end_as(&mut self, dead: Option<Dead>) {
         let known = self.session.as_ref().is_some_and(|session| session.dead);
         self.end(dead.map_or(Ended::SignedOut, Ended::Dead));
-        self.metrics.sign_outs += 1;
+        self.metrics.sign_outs += u32::from(dead.is_none());
         match dead {
             None => self.tell(Event::SignedOut { elsewhere: true }),
             // The app was told when the credential died.
