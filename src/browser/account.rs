@@ -10,7 +10,7 @@ use crate::policy::{Code, Error, Goodbye, Hello, Secret, Timing};
 use js_sys::{Object, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{RequestInit, Response};
 
 /// What is sent to the server, for `endpoints.login` or `endpoints.register`.
@@ -86,7 +86,7 @@ impl Inner {
     pub(super) fn log_out(self: &Rc<Self>) -> Promise {
         let session = self.end_session();
         let inner = Rc::clone(self);
-        future_to_promise(async move {
+        js::promise(async move {
             if let Some(session) = session {
                 inner
                     .say_goodbye(&session.access_token, session.refresh_token.as_ref())

@@ -20,7 +20,7 @@ use js_sys::{Function, JsString, Object, Promise};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 #[wasm_bindgen]
 extern "C" {
@@ -59,7 +59,7 @@ impl Core {
     /// Resolves when the stored session has been read and the outside source asked. Never rejects.
     pub fn ready(&self) -> Promise {
         let inner = Rc::clone(&self.inner);
-        future_to_promise(async move {
+        js::promise(async move {
             inner.load_if_stale().await;
             Ok(JsValue::UNDEFINED)
         })
@@ -171,7 +171,7 @@ impl Core {
         if self.inner.disposed.get() {
             return Promise::reject(&error::to_js(&Error::new(Code::Disposed)));
         }
-        future_to_promise(work(Rc::clone(&self.inner)))
+        js::promise(work(Rc::clone(&self.inner)))
     }
 }
 
@@ -333,7 +333,7 @@ impl Inner {
             return promise.clone();
         }
         let inner = Rc::clone(self);
-        let promise = future_to_promise(async move {
+        let promise = js::promise(async move {
             let (asked, timing) = answer::ask_outside(&inner, false).await;
             inner.outside_answered(asked, timing);
             inner.loading.replace(None);

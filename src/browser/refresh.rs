@@ -10,7 +10,7 @@ use js_sys::{Object, Promise};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 /// The refresh in flight, and the generation that asked for it.
 pub(super) struct Running {
@@ -46,7 +46,7 @@ impl Inner {
 
     fn start_refresh(self: &Rc<Self>, wanted: Generation) -> Promise {
         let inner = Rc::clone(self);
-        let promise = future_to_promise(async move {
+        let promise = js::promise(async move {
             inner.run_refresh(wanted).await;
             inner.refreshing.replace(None);
             inner.with(|policy| policy.set_refreshing(false));
@@ -62,7 +62,7 @@ impl Inner {
 
     fn refresh_after(self: &Rc<Self>, wanted: Generation, earlier: Promise) -> Promise {
         let inner = Rc::clone(self);
-        future_to_promise(async move {
+        js::promise(async move {
             drop(JsFuture::from(earlier).await);
             drop(JsFuture::from(inner.refresh(wanted)).await);
             Ok(JsValue::UNDEFINED)
@@ -139,7 +139,7 @@ impl Inner {
 
     fn launch(self: &Rc<Self>, plan: RefreshPlan, flight: Rc<Flight>) -> Promise {
         let inner = Rc::clone(self);
-        future_to_promise(async move {
+        js::promise(async move {
             let landed = inner.call_server(&plan).await;
             let late = flight.given_up.get();
             if !late {

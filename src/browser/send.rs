@@ -9,7 +9,7 @@ use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict, error_code};
 use js_sys::{JsString, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Response};
 
 /// The largest error body that is looked into, bytes (behaviour.md 3.18).
@@ -54,7 +54,7 @@ pub(super) fn fetch(inner: &Rc<Inner>, request: Outgoing, extra: Extra) -> Promi
         Step::Send { bearer } => Ok(sending.dispatch(bearer)),
         other => Err(other),
     };
-    future_to_promise(async move { sending.run(first).await })
+    js::promise(async move { sending.run(first).await })
 }
 
 /// Whether the token may go along: an allowed origin, no Authorization of the caller's own, and a
