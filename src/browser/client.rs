@@ -206,7 +206,8 @@ pub(super) struct Inner {
     listeners: RefCell<Option<Listeners>>,
     announced: Cell<u32>,
     announcing: Cell<bool>,
-    storage_lost: Cell<bool>,
+    /// The last write of the session failed: it lives in memory.
+    pub(super) storage_lost: Cell<bool>,
     myself: Weak<Inner>,
 }
 
@@ -414,7 +415,12 @@ impl Inner {
         let record = self.policy.borrow().record();
         let Some(record) = record else { return };
         let written = self.storage.write(&record, &self.user.borrow());
-        if !written && !self.storage_lost.replace(true) {
+        if !written {
+            // What is still there holds a spent token: no tab may try that one again.
+            self.storage.remove(record.session.remember);
+        }
+        let lost_before = self.storage_lost.replace(!written);
+        if !written && !lost_before {
             self.with(|policy| policy.storage_failed(false));
         }
         self.tabs.hint();

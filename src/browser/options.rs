@@ -396,7 +396,7 @@ fn exact_origin(text: &str) -> Checked<String> {
     let origin =
         http_url(text, None).filter(|url| url.href() == [url.origin().as_str(), "/"].concat());
     match origin.map(|url| url.origin()) {
-        Some(origin) if is_secure(&origin) => Ok(origin),
+        Some(origin) if is_secure(&origin) && !text.contains('*') => Ok(origin),
         _ => wrong("allowedOrigins", EXACT),
     }
 }
@@ -429,9 +429,14 @@ fn wrong<T>(field: &str, must: &'static str) -> Checked<T> {
 fn plain(value: &JsValue, field: &str) -> Checked<Object> {
     let object = value.is_object() && !js_sys::Array::is_array(value);
     match value.dyn_ref::<Object>().filter(|_| object) {
-        Some(object) => Ok(object.clone()),
+        // Without a prototype, so that a polluted one answers for nobody, and read once.
+        Some(object) => Ok(Object::assign(&bare(), object)),
         None => wrong(field, "must be an object"),
     }
+}
+
+fn bare() -> Object {
+    Object::create(JsValue::NULL.unchecked_ref())
 }
 
 /// Refuses unknown names, `__proto__` among them.

@@ -101,7 +101,8 @@ impl Storage {
         let Some(storage) = self.slot(record.session.remember) else {
             return true;
         };
-        let Some(text) = encode(record, user, &self.binding) else {
+        let Some(text) = encode(record, user, &self.binding).filter(|_| !self.is_newer(storage))
+        else {
             return false;
         };
         let text = String::from(text);
@@ -111,7 +112,10 @@ impl Storage {
 
     /// Removes the record from the place of remembered, or of other, sessions.
     pub(super) fn remove(&self, remember: bool) {
-        if let Some(storage) = self.slot(remember) {
+        if let Some(storage) = self
+            .slot(remember)
+            .filter(|storage| !self.is_newer(storage))
+        {
             drop(storage.remove_item(&self.key));
         }
     }
@@ -156,6 +160,14 @@ impl Storage {
             Place::Session if remember => self.local.as_ref(),
             Place::Session => self.session.as_ref(),
         }
+    }
+
+    /// Whether a later keepfresh wrote what is there: that is not ours to change.
+    fn is_newer(&self, storage: &web_sys::Storage) -> bool {
+        let text = storage.get_item(&self.key).ok().flatten();
+        let body = text.and_then(|text| JsBody::parse(&JsString::from(text.as_str())));
+        let version = body.and_then(|body| body.integer("v"));
+        version.is_some_and(|version| version > VERSION)
     }
 
     fn read_slot(&self, remember: bool) -> Option<(Record, JsValue)> {

@@ -102,7 +102,11 @@ pub(super) fn snapshot(inner: &Inner, policy: &Policy, now: Now) -> JsValue {
         refresh_at: policy.refresh_at().map(number),
         retry_at: policy.retry_at(now).map(number),
         error: policy.last_failure().map(|error| error.code.as_str()),
-        persisted: inner.storage.place_name(remember),
+        persisted: if inner.storage_lost.get() {
+            "memory"
+        } else {
+            inner.storage.place_name(remember)
+        },
     })
 }
 

@@ -180,8 +180,9 @@ pub struct Policy {
     storm: Option<Storm>,
     /// The generation that a resource called revoked.
     doubted: Option<Generation>,
-    /// The session was seen in storage.
-    kept: bool,
+    /// The login whose tombstone lay beside our record when it was last seen in storage (empty =
+    /// there was none); `None` = our record was never seen there.
+    kept_beside: Option<String>,
     recent: Vec<i64>,
     suspected_at: Option<i64>,
     last_failure: Option<Error>,
@@ -216,7 +217,7 @@ impl Policy {
             woke_at: None,
             storm: None,
             doubted: None,
-            kept: false,
+            kept_beside: None,
             recent: Vec::new(),
             suspected_at: None,
             last_failure: None,
@@ -407,7 +408,8 @@ impl Policy {
             .retry_at(now.wall)
             .map_or(0, |at| at.saturating_sub(now.wall));
         if self.rejected {
-            return Some(paused.clamp(0, LONGEST_SLEEP));
+            let gap = self.gap_left(session, now).min(LEAST_GAP);
+            return Some(paused.max(gap).clamp(0, LONGEST_SLEEP));
         }
         let lead = session.lead(self.config.expiry_buffer);
         if lead == 0 {
@@ -562,7 +564,7 @@ impl Policy {
     fn next_login(&mut self) {
         self.login = self.login.wrapping_add(1);
         self.storm = None;
-        self.kept = false;
+        self.kept_beside = None;
     }
 
     /// Puts a session in place. What was known of the old credential does not hold for the new one.

@@ -57,6 +57,14 @@ impl Stored {
         other.is_some_and(|other| other != sid && !self.ended(other))
     }
 
+    /// The login whose tombstone lies here; empty = none.
+    fn beside(&self) -> String {
+        let buried = self.tombstone.as_ref();
+        buried
+            .map(|tombstone| tombstone.sid.clone())
+            .unwrap_or_default()
+    }
+
     pub(super) fn ended(&self, sid: &str) -> bool {
         self.buries(sid).is_some()
     }
@@ -96,19 +104,28 @@ impl Policy {
         }
         let Some(record) = &stored.record else { return };
         if record.session.sid == sid {
-            self.kept = true;
             self.adopt_rotation(record, now);
+            self.kept_beside = Some(stored.beside());
         } else if !stored.ended(&record.session.sid) {
             self.next_login();
             self.install(record.clone(), now);
+            self.kept_beside = Some(stored.beside());
             self.tell(Event::UserChanged);
         }
     }
 
-    /// Whether storage says that this login is over: by its tombstone, or because the record is gone
-    /// and the tombstone already names a later login (known-failures 71).
+    /// Whether storage says that this login is over: by its tombstone, or because its record is gone
+    /// and the tombstone is another than the one that lay beside it, so that a later login came and
+    /// went (known-failures 71). A record that merely vanished is no sign-out: storage gets lost.
     pub(super) fn ended_elsewhere(&self, sid: &str, stored: &Stored) -> bool {
-        let replaced = self.kept && stored.record.is_none() && stored.tombstone.is_some();
+        let Some(tombstone) = &stored.tombstone else {
+            return false;
+        };
+        let later = self
+            .kept_beside
+            .as_ref()
+            .is_some_and(|seen| *seen != tombstone.sid);
+        let replaced = stored.record.is_none() && later;
         stored.ended(sid) || replaced
     }
 
@@ -161,6 +178,7 @@ impl Policy {
         }
         self.next_login();
         self.install(record.clone(), now);
+        self.kept_beside = Some(stored.beside());
         if tell {
             self.tell(Event::SignedIn { elsewhere: true });
         }
@@ -172,6 +190,5 @@ impl Policy {
         session.anchor(now);
         self.replace(session);
         self.breaker.learn(record.breaker, now.wall);
-        self.kept = true;
     }
 }

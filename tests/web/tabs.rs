@@ -1,0 +1,350 @@
+//! Two clients on one storage key behave like two tabs (behaviour.md §5, 7.8, 7.9, 7.14).
+
+use super::kit::*;
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_test::wasm_bindgen_test;
+
+const X: &str = "GET https://api.test/x";
+
+/// The id of the stored login.
+fn sid(world: &World) -> String {
+    let record: Value = serde_json::from_str(&world.in_session().unwrap()).unwrap();
+    record["sid"].as_str().unwrap().to_owned()
+}
+
+#[wasm_bindgen_test]
+async fn two_tabs_refresh_once_and_the_other_adopts() {
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world.server.script(
+        TOKEN,
+        &[
+            json!({"json": tokens(2), "hold": "refresh"}),
+            json!({"status": 400, "json": {"error": "invalid_grant"}}),
+        ],
+    );
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    let other = world.open();
+    clock.jump(3_700_000.0);
+    let (mine, theirs) = (world.get("/x"), other.get("/x"));
+    until("the refresh", || world.server.count(TOKEN) == 1).await;
+    settle().await;
+    world.server.open("refresh");
+    assert_eq!(status(mine, "mine").await, 200);
+    assert_eq!(status(theirs, "theirs").await, 200);
+    assert_eq!(world.server.count(TOKEN), 1);
+    assert_eq!(world.server.tokens_at(X), [bearer(2), bearer(2)]);
+    assert!((world.metric("adopted") + other.metric("adopted") - 1.0).abs() < f64::EPSILON);
+    for tab in [&world as &Tab, &other] {
+        until("the event", || tab.host.told("refreshed")).await;
+        assert!(!tab.host.told("reauth_required"));
+    }
+    let elsewhere =
+        [&world as &Tab, &other].map(|tab| get(&tab.host.detail("refreshed"), "elsewhere"));
+    assert_ne!(elsewhere[0], elsewhere[1]);
+}
+
+// 5.5, 7.9, known-failures 12
+#[wasm_bindgen_test]
+async fn ten_tabs_that_open_on_an_expiring_token_refresh_once() {
+    let mut world = World::oauth2();
+    world.server.script(TOKEN, &[grant(2), grant(3)]);
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    world.close();
+    world.tamper(|record| record["expires_at"] = json!(1_000));
+    let tabs: Vec<_> = (0..10).map(|_| world.open()).collect();
+    for tab in &tabs {
+        assert_eq!(tab.get_status("/x").await, 200);
+    }
+    assert_eq!(world.server.count(TOKEN), 1);
+    assert_eq!(world.server.tokens_at(X), vec![bearer(2); 10]);
+}
+
+// 5.8: a hint, and then a look into storage.
+#[wasm_bindgen_test]
+async fn a_refresh_in_one_tab_reaches_the_other() {
+    let world = World::oauth2();
+    world.server.script(TOKEN, &[grant(2)]);
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    let other = world.open();
+    done(world.core.refresh(), "refresh").await;
+    until("the other tab", || other.host.told("refreshed")).await;
+    assert_eq!(
+        get(&other.host.detail("refreshed"), "elsewhere"),
+        JsValue::TRUE
+    );
+    assert_eq!(other.get_status("/x").await, 200);
+    assert_eq!(world.server.tokens_at(X), [bearer(2)]);
+    assert!(other.metric("refreshes").abs() < f64::EPSILON);
+}
+
+// 5.11, known-failures 43
+#[wasm_bindgen_test]
+async fn signing_out_in_one_tab_signs_the_other_out() {
+    for remember in [false, true] {
+        let world = World::oauth2();
+        world.server.script(REVOKE, &[json!({})]);
+        world.server.script(X, &[json!({"json": {}})]);
+        world.begin(&tokens(1), remember).await;
+        let other = world.open();
+        assert_eq!(other.status(), "authenticated");
+        done(world.core.logout(), "logout").await;
+        until("the other tab", || other.host.told("signed_out")).await;
+        assert_eq!(
+            get(&other.host.detail("signed_out"), "elsewhere"),
+            JsValue::TRUE
+        );
+        assert_eq!(other.status(), "signed_out");
+        assert_eq!(other.get_status("/x").await, 200);
+        assert_eq!(world.server.tokens_at(X), [None]);
+        assert_eq!(world.server.count(REVOKE), 1);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn signing_in_in_one_tab_signs_the_other_in() {
+    let world = World::oauth2();
+    world.server.script(X, &[only(1)]);
+    let other = world.open();
+    world.sign_in(1).await;
+    until("the other tab", || other.host.told("signed_in")).await;
+    assert_eq!(
+        get(&other.host.detail("signed_in"), "elsewhere"),
+        JsValue::TRUE
+    );
+    assert_eq!(other.get_status("/x").await, 200);
+}
+
+// 5.12, 3.8, 7.14, known-failures 42
+#[wasm_bindgen_test]
+async fn requests_of_one_person_are_never_sent_with_the_token_of_the_next() {
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world
+        .server
+        .script(TOKEN, &[json!({"json": tokens(2), "hold": "refresh"})]);
+    world.server.script(REVOKE, &[json!({})]);
+    let held = json!({"status": 401, "text": "mine", "hold": "answer"});
+    world.server.script("GET https://api.test/sent", &[held]);
+    world.sign_in(1).await;
+    let other = world.open();
+    let sent = world.get("/sent");
+    clock.jump(3_700_000.0);
+    let waiting = world.get("/waiting");
+    until("the refresh", || world.server.count(TOKEN) == 1).await;
+    other.sign_in(9).await;
+    until("the first tab", || world.host.told("user_changed")).await;
+    world.server.open("answer");
+    let answer = response(sent, "sent").await;
+    assert_eq!(unread(&answer).await, "mine");
+    world.server.open("refresh");
+    assert_eq!(fails_with(waiting, "waiting").await, "user_changed");
+    // The refresh of the first person comes to nothing, and its tokens are given back.
+    until("the revocation", || world.server.got(REVOKE, &rt(2))).await;
+    assert_eq!(world.server.count(REVOKE), 1);
+    assert!(world.in_session().unwrap().contains(&rt(9)));
+    assert_eq!(world.server.tokens_at("GET"), [bearer(1)]);
+}
+
+// 2.2, 7.8: refused because the other tab was first.
+#[wasm_bindgen_test]
+async fn a_refusal_that_another_tab_caused_is_no_news() {
+    let world = World::oauth2();
+    world.server.script(
+        TOKEN,
+        &[json!({"status": 400, "json": {"error": "invalid_grant"}, "hold": "refresh"})],
+    );
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    let refresh = world.core.refresh();
+    until("the call", || world.server.count(TOKEN) == 1).await;
+    world.tamper(|record| {
+        record["access_token"] = json!(at(2));
+        record["refresh_token"] = json!(rt(2));
+        record["rotation"] = json!(1);
+    });
+    world.server.open("refresh");
+    done(refresh, "refresh").await;
+    assert_eq!(world.get_status("/x").await, 200);
+    until("the event", || world.host.told("refreshed")).await;
+    assert_eq!(
+        get(&world.host.detail("refreshed"), "elsewhere"),
+        JsValue::TRUE
+    );
+    assert!(!world.host.told("reauth_required"));
+    assert!(world.in_session().unwrap().contains(&rt(2)));
+}
+
+// 3.12: a 401 looks into storage before anybody is called.
+#[wasm_bindgen_test]
+async fn a_401_finds_the_token_of_another_tab() {
+    let world = World::new(&json!({"preset": "oauth2", "crossTab": false}));
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    world.tamper(|record| {
+        record["access_token"] = json!(at(2));
+        record["rotation"] = json!(1);
+    });
+    assert_eq!(world.get_status("/x").await, 200);
+    assert_eq!(world.server.tokens_at(X), [bearer(1), bearer(2)]);
+    assert_eq!(world.server.count(TOKEN), 0);
+}
+
+// The same while refreshing is paused: nobody needs to be called for a token that is there.
+#[wasm_bindgen_test]
+async fn a_401_finds_the_token_of_another_tab_while_refreshing_is_paused() {
+    let world = World::new(&json!({"preset": "oauth2", "crossTab": false}));
+    world.server.script(X, &[only(2)]);
+    world.server.script(
+        TOKEN,
+        &[json!({"status": 429, "headers": {"retry-after": "120"}})],
+    );
+    world.sign_in(1).await;
+    fails(world.core.refresh(), "busy").await;
+    world.tamper(|record| {
+        record["access_token"] = json!(at(2));
+        record["rotation"] = json!(1);
+    });
+    assert_eq!(world.get_status("/x").await, 200);
+    assert_eq!(world.server.tokens_at(X), [bearer(1), bearer(2)]);
+    assert_eq!(world.server.count(TOKEN), 1);
+}
+
+// 5.3, known-failures 15: a hung holder does not hang the app.
+#[wasm_bindgen_test]
+async fn a_lock_that_nobody_gives_back_is_waited_for_no_longer_than_ten_seconds() {
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world
+        .server
+        .script(X, &[json!({"status": 401, "text": "mine"})]);
+    world.sign_in(1).await;
+    let name = format!("{}:refresh:{}", world.key(), sid(&world));
+    let release: js_sys::Function = done(hold_lock(&name), "the lock").await.unchecked_into();
+    clock.jump(3_700_000.0);
+    let answer = world.get("/x");
+    let refresh = world.core.refresh();
+    until("the wait", || clock.pending() > 0).await;
+    settle().await;
+    assert_eq!(world.server.count("GET"), 0);
+    clock.advance(10_001.0);
+    assert_eq!(fails_with(refresh, "refresh").await, "timeout");
+    // The request went out as it was, and its 401 waits once more.
+    until("the send", || world.server.tokens_at(X) == [bearer(1)]).await;
+    settle().await;
+    clock.advance(10_001.0);
+    let answer = response(answer, "x").await;
+    assert_eq!(unread(&answer).await, "mine");
+    assert_eq!((world.server.count(X), world.server.count(TOKEN)), (1, 0));
+    release.call0(&JsValue::UNDEFINED).unwrap();
+    world.server.script(TOKEN, &[grant(2)]);
+    done(world.core.refresh(), "once it is free").await;
+    let held: js_sys::Array = done(locks(), "locks").await.unchecked_into();
+    let ours = strings(&held)
+        .into_iter()
+        .filter(|name| name.starts_with(world.key()));
+    assert_eq!(ours.count(), 0);
+}
+
+// Known-failures 20: the lock is given back after a failure, too.
+#[wasm_bindgen_test]
+async fn a_failed_refresh_gives_the_lock_back() {
+    let world = World::oauth2();
+    world.server.script(
+        TOKEN,
+        &[
+            json!({"status": 429, "headers": {"retry-after": "0"}}),
+            grant(2),
+        ],
+    );
+    world.sign_in(1).await;
+    fails(world.core.refresh(), "busy").await;
+    let other = world.open();
+    until("the pause", || {
+        number(&other.core.snapshot(), "retryAt").is_nan()
+    })
+    .await;
+    done(other.core.refresh(), "the other tab").await;
+}
+
+// 2.12: what one tab learns of the server, the others need not try.
+#[wasm_bindgen_test]
+async fn tabs_share_the_pause() {
+    let world = World::oauth2();
+    world.server.script(
+        TOKEN,
+        &[json!({"status": 429, "headers": {"retry-after": "120"}})],
+    );
+    world.sign_in(1).await;
+    let other = world.open();
+    fails(world.core.refresh(), "busy").await;
+    fails(other.core.refresh(), "the other tab").await;
+    let third = world.open();
+    fails(third.core.refresh(), "a new tab").await;
+    assert_eq!(world.server.count(TOKEN), 1);
+}
+
+// 5.8, 6.16: messages are hints; a forged one causes a look into storage, and nothing else.
+#[wasm_bindgen_test]
+async fn forged_messages_change_nothing() {
+    let world = World::oauth2();
+    world.server.script(X, &[only(1)]);
+    world.sign_in(1).await;
+    until("the hint", || world.channel.heard() == 1).await;
+    settle().await;
+    world.host.forget();
+    for forged in [
+        json!({"v": 1, "type": "changed"}),
+        json!({"v": 1, "type": "signed_out", "sid": sid(&world)}),
+        json!({"type": "changed", "access_token": "evil", "gen": 99}),
+        json!(null),
+        json!("changed"),
+        json!(["changed"]),
+    ] {
+        world.channel.say(&js(&forged));
+    }
+    settle().await;
+    assert_eq!(world.host.events(), [""; 0]);
+    assert_eq!(world.status(), "authenticated");
+    assert_eq!(world.get_status("/x").await, 200);
+}
+
+#[wasm_bindgen_test]
+async fn without_cross_tab_nothing_is_said_or_heard() {
+    let world = World::new(&json!({"preset": "oauth2", "crossTab": false}));
+    let other = world.open();
+    world.server.script(TOKEN, &[grant(2)]);
+    world.sign_in(1).await;
+    done(world.core.refresh(), "refresh").await;
+    settle().await;
+    assert_eq!(world.channel.heard(), 0);
+    assert_eq!(other.host.events(), [""; 0]);
+}
+
+// 5.15: old browsers.
+#[wasm_bindgen_test]
+async fn without_locks_and_channels_everything_else_works() {
+    restore();
+    let mut world = World::behind(&json!({"preset": "oauth2"}));
+    patch_value(&global("navigator"), "locks", &JsValue::UNDEFINED);
+    patch_value(&js_sys::global(), "BroadcastChannel", &JsValue::UNDEFINED);
+    world.server.script(REVOKE, &[json!({})]);
+    world.server.script(TOKEN, &[grant(2)]);
+    world.server.script(X, &[only(2)]);
+    world.start();
+    world.sign_in(1).await;
+    assert_eq!(world.get_status("/x").await, 200);
+    assert_eq!(world.server.count(TOKEN), 1);
+    // The other tab is heard of through the storage event.
+    let other = world.open();
+    done(world.core.logout(), "logout").await;
+    let event = web_sys::Event::new("storage").unwrap();
+    put(&event, "key", &world.key().into());
+    let page: web_sys::EventTarget = js_sys::global().unchecked_into();
+    page.dispatch_event(&event).unwrap();
+    until("the other tab", || other.host.told("signed_out")).await;
+}
