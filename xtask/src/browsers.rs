@@ -20,51 +20,55 @@ const MAC_CHROMIUM: [&str; 2] = [
 const FIREFOX: [&str; 2] = ["firefox", "firefox-esr"];
 const MAC_FIREFOX: [&str; 1] = ["/Applications/Firefox.app/Contents/MacOS/firefox"];
 
-/// Both browsers, found.
-pub(crate) struct Browsers {
-    pub(crate) chromium: PathBuf,
-    /// None where wasm-pack has to fetch one that fits.
-    pub(crate) chromedriver: Option<PathBuf>,
+/// Finds Chromium; on Debian installs it where it is missing.
+pub(crate) fn ensure_chromium(project: &Project) -> Result<PathBuf> {
+    if chromium().is_none() {
+        install(project, &["chromium", "chromium-driver"])?;
+    }
+    chromium().ok_or_else(|| {
+        anyhow!(host::missing(
+            "Chromium",
+            "sudo apt-get install -y chromium chromium-driver",
+            "brew install --cask google-chrome",
+            "install Chromium or Chrome and set KEEPFRESH_CHROMIUM to its program",
+        ))
+    })
 }
 
-impl Browsers {
-    /// Finds the browsers; on Debian installs the missing ones.
-    pub(crate) fn ensure(project: &Project) -> Result<Self> {
-        let debian = Path::new("/etc/debian_version").exists();
-        let mut packages = Vec::new();
-        if chromium().is_none() {
-            packages.push("chromium");
-        }
-        if chromedriver().is_none() && debian {
-            packages.push("chromium-driver");
-        }
-        if firefox().is_none() {
-            packages.push("firefox-esr");
-        }
-        if !packages.is_empty() && debian && host::can_apt() {
-            let title = format!("browsers: installing {}", packages.join(", "));
-            crate::setup::apt(project, "apt-browsers", &title, &packages)?;
-        }
-        firefox().ok_or_else(|| {
-            anyhow!(host::missing(
-                "Firefox",
-                "sudo apt-get install -y firefox-esr",
-                "brew install --cask firefox",
-                "install it from https://www.mozilla.org/firefox/",
-            ))
-        })?;
-        Ok(Self {
-            chromium: chromium().ok_or_else(|| {
-                anyhow!(host::missing(
-                    "Chromium",
-                    "sudo apt-get install -y chromium chromium-driver",
-                    "brew install --cask google-chrome",
-                    "install Chromium or Chrome and set KEEPFRESH_CHROMIUM to its program",
-                ))
-            })?,
-            chromedriver: chromedriver(),
-        })
+/// What drives Chromium; none where wasm-pack has to fetch one that fits.
+pub(crate) fn ensure_chromedriver(project: &Project) -> Result<Option<PathBuf>> {
+    if chromedriver().is_none() {
+        install(project, &["chromium-driver"])?;
     }
+    Ok(chromedriver())
+}
+
+/// Finds Firefox; on Debian installs it where it is missing.
+pub(crate) fn ensure_firefox(project: &Project) -> Result<PathBuf> {
+    if firefox().is_none() {
+        install(project, &["firefox-esr"])?;
+    }
+    firefox().ok_or_else(|| {
+        anyhow!(host::missing(
+            "Firefox",
+            "sudo apt-get install -y firefox-esr` or `sudo snap install firefox",
+            "brew install --cask firefox",
+            "install it from https://www.mozilla.org/firefox/",
+        ))
+    })
+}
+
+/// Does nothing where it cannot: on other systems, and for others than root.
+fn install(project: &Project, packages: &[&str]) -> Result<()> {
+    // Ubuntu has the browsers as snaps, which drivers cannot start.
+    let ubuntu = std::fs::read_to_string("/etc/os-release")
+        .is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"));
+    if ubuntu || !Path::new("/etc/debian_version").exists() || !host::can_apt() {
+        return Ok(());
+    }
+    let names = packages.join(", ");
+    let title = format!("browsers: installing {names}");
+    crate::setup::apt(project, &format!("apt-{}", packages[0]), &title, packages)
 }
 
 fn chromium() -> Option<PathBuf> {
@@ -75,7 +79,7 @@ fn chromium() -> Option<PathBuf> {
 }
 
 fn chromedriver() -> Option<PathBuf> {
-    host::find(&["chromedriver"])
+    host::find(&["chromedriver", "chromium.chromedriver"])
 }
 
 fn firefox() -> Option<PathBuf> {

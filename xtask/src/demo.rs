@@ -55,7 +55,7 @@ pub(crate) fn headless(project: &Project, port: u16) -> Result<crate::step::Outc
     if !project.root.join("tests/e2e/demo.mjs").is_file() {
         bail!("tests/e2e/demo.mjs is missing; restore it with `git checkout tests/e2e`");
     }
-    let chromium = &project.browsers()?.chromium;
+    let chromium = project.chromium()?;
     npm::install(project, "tests/e2e")?;
     let server = Server::start(project, port)?;
     let mut node = project.command("node", "");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::browsers::Browsers;
+use crate::browsers;
 use crate::host;
 use crate::step::Runner;
 use crate::toolchain::Toolchain;
@@ -26,7 +26,9 @@ pub(crate) struct Project {
     bindgen: Once<PathBuf>,
     pack: Once<PathBuf>,
     gecko: Once<PathBuf>,
-    browsers: Once<Browsers>,
+    chromium: Once<PathBuf>,
+    chromedriver: Once<Option<PathBuf>>,
+    firefox: Once<PathBuf>,
 }
 
 impl Project {
@@ -48,7 +50,9 @@ impl Project {
             bindgen: OnceCell::new(),
             pack: OnceCell::new(),
             gecko: OnceCell::new(),
-            browsers: OnceCell::new(),
+            chromium: OnceCell::new(),
+            chromedriver: OnceCell::new(),
+            firefox: OnceCell::new(),
         })
     }
 
@@ -102,8 +106,16 @@ impl Project {
         once(&self.gecko, || Tool::gecko().ensure(self)).map(PathBuf::as_path)
     }
 
-    pub(crate) fn browsers(&self) -> Result<&Browsers> {
-        once(&self.browsers, || Browsers::ensure(self))
+    pub(crate) fn chromium(&self) -> Result<&Path> {
+        once(&self.chromium, || browsers::ensure_chromium(self)).map(PathBuf::as_path)
+    }
+
+    pub(crate) fn chromedriver(&self) -> Result<Option<&Path>> {
+        once(&self.chromedriver, || browsers::ensure_chromedriver(self)).map(Option::as_deref)
+    }
+
+    pub(crate) fn firefox(&self) -> Result<&Path> {
+        once(&self.firefox, || browsers::ensure_firefox(self)).map(PathBuf::as_path)
     }
 }
 

@@ -31,7 +31,9 @@ pub(crate) fn for_wasm_tests(project: &Project) -> Result<()> {
     project.toolchain()?;
     project.bindgen()?;
     project.pack()?;
-    project.browsers()?;
+    project.chromium()?;
+    project.chromedriver()?;
+    project.firefox()?;
     project.gecko().map(drop)
 }
 

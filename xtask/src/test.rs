@@ -12,7 +12,7 @@ use crate::npm;
 use crate::project::Project;
 use crate::setup;
 use crate::step::{Outcome, Task};
-use crate::summary::{Count, Ending, Row, Summary, failed_names};
+use crate::summary::{Count, Ending, Row, SETUP, Summary, failed_names};
 use crate::toolchain::TARGET;
 
 /// A step that can be asked for by name, in the order in which they run.
@@ -100,7 +100,7 @@ impl Tests<'_> {
     /// that need it, with the same sentence.
     fn set_up(&mut self, steps: &[Step]) {
         let project = self.project;
-        self.row("setup", None, || {
+        self.row(SETUP, None, || {
             let mut failures = Vec::new();
             let mut note = |result: Result<()>| {
                 if let Err(error) = result {
@@ -121,7 +121,7 @@ impl Tests<'_> {
                 note(setup::for_wasm_tests(project));
             }
             if has(Step::E2e) || has(Step::Demo) {
-                note(project.browsers().map(drop));
+                note(project.chromium().map(drop));
                 note(npm::install(project, "tests/e2e"));
             }
             failures.dedup();
@@ -307,7 +307,8 @@ fn pkg_test(project: &Project) -> Result<Option<Outcome>> {
 fn wasm_chromium(project: &Project) -> Result<Option<Outcome>> {
     let mut pack = wasm_pack(project)?;
     pack.arg("--chrome");
-    if let Some(driver) = &project.browsers()?.chromedriver {
+    project.chromium()?;
+    if let Some(driver) = project.chromedriver()? {
         pack.arg("--chromedriver").arg(driver);
     }
     let title = "wasm chromium: tests/web.rs in headless Chromium";
@@ -315,7 +316,7 @@ fn wasm_chromium(project: &Project) -> Result<Option<Outcome>> {
 }
 
 fn wasm_firefox(project: &Project) -> Result<Option<Outcome>> {
-    project.browsers()?;
+    project.firefox()?;
     let driver = format!("geckodriver{}", std::env::consts::EXE_SUFFIX);
     let mut pack = wasm_pack(project)?;
     pack.arg("--firefox")
@@ -335,7 +336,9 @@ fn wasm_pack(project: &Project) -> Result<Command> {
     project.toolchain()?.equip(&mut pack, project, &[bindgen]);
     pack.args(["test", "--headless"])
         // The runner's own backtrace would hide what the tests said.
-        .env_remove("RUST_BACKTRACE");
+        .env_remove("RUST_BACKTRACE")
+        // In seconds, for all tests together; the default of 20 is too short for a busy machine.
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
     Ok(pack)
 }
 
@@ -354,7 +357,7 @@ fn browser_tests(
 }
 
 fn e2e(project: &Project) -> Result<Option<Outcome>> {
-    let chromium = &project.browsers()?.chromium;
+    let chromium = project.chromium()?;
     npm::install(project, "tests/e2e")?;
     let server = demo::server_program(project)?;
     let mut npm = npm::npm(project, "tests/e2e");
