@@ -1,0 +1,29 @@
+// The language of these tests. Every scenario has a server and a browser profile of its own; the wire is
+// asked first and the client second. After each of them no page may have complained, and no token, nor any
+// piece of one, may have shown up in what was said (behaviour.md 6.11, 7.23).
+import { after, test } from 'node:test'
+import { closeBrowser } from './kit/browser.mjs'
+import { World } from './kit/world.mjs'
+
+export { ADA, GRACE, PRESETS } from './kit/presets.mjs'
+
+/** The longest that one scenario may take, ms. */
+const LIMIT = 40_000
+
+after(closeBrowser)
+
+/**
+ * A test with a world of its own. `options`: server `flags`, the console `noise` it provokes, and `todo`: what
+ * is known to be missing, so that its failure fails nobody.
+ */
+export function scenario(name, { todo, ...options }, body) {
+  test(name, { timeout: LIMIT, todo }, async () => {
+    const world = await World.open(options)
+    try {
+      await body(world)
+      await world.check()
+    } finally {
+      await world.close()
+    }
+  })
+}

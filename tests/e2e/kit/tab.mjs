@@ -1,0 +1,108 @@
+// One page with one client, driven from Node.
+
+/** How long a page may take for anything that a test waits for, ms. */
+const PATIENCE = 10_000
+
+export class Tab {
+  #world
+  #options
+
+  constructor(world, page, options) {
+    this.#world = world
+    this.page = page
+    this.#options = options
+  }
+
+  /** Loads the page and makes the client. `wait: false` leaves before it is ready. */
+  async open({ path = '/bare.html', entry = 'slim', wait = true } = {}) {
+    await this.page.goto(this.#world.server.www + path)
+    await this.run((how) => harness.create(how), { entry, wait, options: this.#options })
+    return this
+  }
+
+  /** The same tab after a reload: the same sessionStorage, a new client. */
+  reload() {
+    return this.open()
+  }
+
+  run(work, argument) {
+    return this.page.evaluate(work, argument)
+  }
+
+  /** Resolves when `test` holds in the page. */
+  until(test, argument) {
+    return this.page.waitForFunction(test, argument, { polling: 20, timeout: PATIENCE })
+  }
+
+  /** Calls a method of the client: `{ value }`, or `{ error }` with its members. */
+  call(method, ...given) {
+    return this.run(({ method, given }) => harness.call(method, given), { method, given })
+  }
+
+  /** As `call`, for calls that have to succeed. */
+  async must(method, ...given) {
+    const { value, error } = await this.call(method, ...given)
+    if (error) throw new Error(`${method}: ${error.code} ${error.message}`)
+    return value
+  }
+
+  /** Sends `count` requests at once, each with a query of its own; counts their outcomes. */
+  burst(count, { path = '/api/bookings', init } = {}) {
+    const first = this.#world.number(count)
+    return this.run((what) => harness.burst(what), { count, first, path, init })
+  }
+
+  /** Sends one request; tells all about its answer. */
+  async send(input, init) {
+    return this.run(({ input, init }) => harness.send(input, init), { input, init })
+  }
+
+  /** The outcome of one more request for bookings: a status or an error code. */
+  async one() {
+    const [[outcome]] = Object.entries(await this.burst(1))
+    return outcome
+  }
+
+  /** Resolves with the detail of the `nth` event of that name. */
+  async event(name, nth = 1) {
+    const found = ({ name, nth }) => harness.events(name).length >= nth
+    await this.until(found, { name, nth }).catch((cause) => {
+      throw new Error(`no event ${name} (${nth})`, { cause })
+    })
+    return this.run(({ name, nth }) => harness.events(name)[nth - 1], { name, nth })
+  }
+
+  /** The details of all events of that name so far. */
+  events(name) {
+    return this.run((name) => harness.events(name), name)
+  }
+
+  /** Resolves when the client has this status. */
+  async status(wanted) {
+    await this.until((wanted) => client.state.status === wanted, wanted).catch(async (cause) => {
+      throw new Error(`the status is ${(await this.state()).status}, not ${wanted}`, { cause })
+    })
+  }
+
+  state() {
+    return this.run(() => client.state)
+  }
+
+  metrics() {
+    return this.run(() => client.metrics())
+  }
+
+  /** What the origin's storage holds for this tab. */
+  storage() {
+    return this.run(() => ({ local: { ...localStorage }, session: { ...sessionStorage } }))
+  }
+
+  /** Moves the page's wall clock, ms. */
+  shift(ms) {
+    return this.run((ms) => harness.shift(ms), ms)
+  }
+
+  close() {
+    return this.page.close()
+  }
+}
