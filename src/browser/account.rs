@@ -1,9 +1,9 @@
 //! Signing in and out, and who is signed in.
 
 use super::answer::{self, Answered, Call};
-use super::client::Inner;
 use super::clock::{self, Alarm};
 use super::error;
+use super::inner::Inner;
 use super::js;
 use super::json::JsBody;
 use crate::policy::{Code, Error, Goodbye, Hello, Secret, Timing};

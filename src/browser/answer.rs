@@ -1,7 +1,7 @@
 //! Calls to the auth server and what comes back, in the policy's terms (behaviour.md 6.7).
 
-use super::client::Inner;
 use super::clock;
+use super::inner::Inner;
 use super::js;
 use super::json::JsBody;
 use crate::policy::{

@@ -6,6 +6,7 @@ mod answer;
 mod client;
 mod clock;
 mod error;
+mod inner;
 mod js;
 mod json;
 mod options;
@@ -17,3 +18,4 @@ mod view;
 mod wake;
 
 pub use client::Core;
+pub use inner::Host;

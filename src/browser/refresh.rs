@@ -2,15 +2,21 @@
 //! answers, and no decision of its own.
 
 use super::answer::{self, Call, Refreshed};
-use super::client::Inner;
 use super::clock::{self, Alarm};
+use super::inner::Inner;
 use super::js;
-use crate::policy::{Carrier, Commit, Failure, Generation, RefreshAnswer, RefreshPlan, Timing};
+use crate::policy::{
+    Carrier, Commit, Failure, Generation, Policy, RefreshAnswer, RefreshPlan, Timing,
+};
 use js_sys::{Object, Promise};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
+
+/// Time between two looks for what another tab wrote, ms, and how many of them are worth it.
+const STORAGE_PAUSE: i64 = 25;
+const STORAGE_LOOKS: u32 = 60;
 
 /// The refresh in flight, and the generation that asked for it.
 pub(super) struct Running {
@@ -88,10 +94,40 @@ impl Inner {
         let Some(sid) = self.sid() else { return };
         let lock = self.tabs.lock(&sid).await;
         self.read_storage();
-        match lock {
-            Ok(_held) => self.plan_and_call(wanted).await,
-            Err(_) => self.with(super::super::policy::Policy::refresh_not_started),
+        let ready = lock.is_ok() && self.storage_caught_up(&sid).await;
+        if !ready {
+            return self.with(Policy::refresh_not_started);
         }
+        let before = self.rotation();
+        self.plan_and_call(wanted).await;
+        let same = !self.storage_lost.get() && self.sid().as_deref() == Some(&sid);
+        let after = self.rotation().filter(|_| same);
+        if let (Some(stored), true) = (after, after > before) {
+            self.tabs.mark(&sid, stored).await;
+        }
+        // Held until here: whoever gets the lock next finds the note.
+        drop(lock);
+    }
+
+    /// Waits until storage shows the token that another tab stored a moment ago. A token that is
+    /// known to be spent must not be sent: reuse ends the session everywhere.
+    async fn storage_caught_up(self: &Rc<Self>, sid: &str) -> bool {
+        if self.remembered() != Some(true) {
+            return true;
+        }
+        let Some(noted) = self.tabs.marked(sid).await else {
+            return true;
+        };
+        let behind = || self.sid().as_deref() == Some(sid) && self.rotation() < Some(noted);
+        for _ in 0..STORAGE_LOOKS {
+            if !behind() {
+                return true;
+            }
+            let pause = Alarm::after(STORAGE_PAUSE);
+            drop(JsFuture::from(pause.promise().clone()).await);
+            self.read_storage();
+        }
+        !behind()
     }
 
     async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {

@@ -1,8 +1,8 @@
 //! One request: ask the policy what is next, do it, ask again.
 
-use super::client::Inner;
 use super::clock::{self, Alarm};
 use super::error;
+use super::inner::Inner;
 use super::js::{self, Extra, Outgoing};
 use super::json::JsBody;
 use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict, error_code};

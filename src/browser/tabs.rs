@@ -1,8 +1,10 @@
 //! Between tabs: one lock around a refresh, and hints that storage has changed. A hint carries no
 //! token and proves nothing: whoever hears it reads storage (behaviour.md 5.3, 5.8, 6.16).
 
+use super::clock::Alarm;
 use super::js;
-use js_sys::{Function, Object, Promise};
+use gloo_timers::callback::Timeout;
+use js_sys::{Array, Function, Object, Promise};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -11,11 +13,17 @@ use web_sys::{AbortController, BroadcastChannel, MessageEvent};
 
 /// The longest wait for another tab's refresh, ms.
 const LONGEST_WAIT: i64 = 10_000;
+/// How long a note of a stored rotation stays, ms: longer than storage takes to reach another tab.
+const MARK: u32 = 2_000;
+/// The longest wait for the lock manager to take or show a note, ms.
+const LONGEST_NOTE: i64 = 1_000;
 
 #[wasm_bindgen]
 extern "C" {
     /// `navigator.locks`.
     type LockManager;
+    #[wasm_bindgen(method, structural, catch)]
+    fn query(this: &LockManager) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method, structural, catch)]
     fn request(
         this: &LockManager,
@@ -30,6 +38,7 @@ pub(super) struct Tabs {
     key: String,
     locks: Option<LockManager>,
     channel: Option<BroadcastChannel>,
+    mark: Rc<RefCell<Option<(Lock, Timeout)>>>,
     /// Kept for as long as the channel calls it.
     on_message: Option<Closure<dyn FnMut(MessageEvent)>>,
 }
@@ -50,6 +59,7 @@ impl Tabs {
             key: key.to_owned(),
             locks: None,
             channel: None,
+            mark: Rc::default(),
             on_message: None,
         };
         if !cross_tab {
@@ -82,8 +92,55 @@ impl Tabs {
         drop(channel.post_message(&message));
     }
 
+    /// Notes in the lock manager that storage holds this rotation now, or will when it arrives:
+    /// Chromium hands a lock on faster than what was written under it. Call it before the refresh
+    /// lock is released. The note is a lock that nobody waits for, kept for a moment.
+    pub(super) async fn mark(&self, sid: &str, rotation: u32) {
+        let Some(locks) = &self.locks else { return };
+        let name = [self.mark_prefix(sid), rotation.to_string()].concat();
+        let release: Rc<RefCell<Option<Function>>> = Rc::default();
+        let Some(granted) = request(locks, &name, "shared", None, &release) else {
+            return;
+        };
+        let patience = Alarm::after(LONGEST_NOTE);
+        drop(JsFuture::from(js::race(&granted, patience.promise())).await);
+        let Some(release) = release.borrow_mut().take() else {
+            return;
+        };
+        let slot = Rc::clone(&self.mark);
+        let ending = Timeout::new(MARK, move || drop(slot.replace(None)));
+        let lock = Lock {
+            release: Some(release),
+        };
+        self.mark.replace(Some((lock, ending)));
+    }
+
+    /// The newest rotation that a tab has noted for this login, if one did a moment ago.
+    pub(super) async fn marked(&self, sid: &str) -> Option<u32> {
+        let asked = self.locks.as_ref()?.query().ok()?;
+        let patience = Alarm::after(LONGEST_NOTE);
+        let state = JsFuture::from(js::race(&asked, patience.promise())).await;
+        let held: Array = js::get(&state.ok()?, "held").dyn_into().ok()?;
+        let prefix = self.mark_prefix(sid);
+        let noted = |lock: JsValue| {
+            let name = js::get(&lock, "name").as_string()?;
+            name.strip_prefix(&prefix)?.parse().ok()
+        };
+        held.iter().filter_map(noted).max()
+    }
+
+    /// Takes the note back: a page that goes away must hold no lock (behaviour.md 5.6).
+    pub(super) fn unmark(&self) {
+        self.mark.replace(None);
+    }
+
+    fn mark_prefix(&self, sid: &str) -> String {
+        [&self.key, ":stored:", sid, ":"].concat()
+    }
+
     /// Stops listening.
     pub(super) fn close(&self) {
+        self.unmark();
         if let Some(channel) = &self.channel {
             channel.set_onmessage(None);
             channel.close();
@@ -101,11 +158,11 @@ impl Tabs {
         let name = [&self.key, ":refresh:", sid].concat();
         let release: Rc<RefCell<Option<Function>>> = Rc::default();
         let giving_up = AbortController::new().ok();
-        let granted = request(locks, &name, giving_up.as_ref(), &release);
+        let granted = request(locks, &name, "exclusive", giving_up.as_ref(), &release);
         let Some(granted) = granted else {
             return Ok(Lock { release: None });
         };
-        let timer = super::clock::Alarm::after(LONGEST_WAIT);
+        let timer = Alarm::after(LONGEST_WAIT);
         let first = JsFuture::from(js::race(&granted, timer.promise())).await;
         if let Some(release) = release.borrow_mut().take() {
             return Ok(Lock {
@@ -141,6 +198,7 @@ impl Drop for Lock {
 fn request(
     locks: &LockManager,
     name: &str,
+    mode: &str,
     giving_up: Option<&AbortController>,
     release: &Rc<RefCell<Option<Function>>>,
 ) -> Option<Promise> {
@@ -154,6 +212,7 @@ fn request(
             })
         });
         let options = Object::new();
+        js::set(&options, "mode", &JsValue::from_str(mode));
         if let Some(controller) = giving_up {
             js::set(&options, "signal", &controller.signal());
         }

@@ -1,6 +1,6 @@
 //! What JavaScript sees: plain objects with its names and without any token.
 
-use super::client::Inner;
+use super::inner::Inner;
 use crate::policy::{Event, Log, Metrics, Now, Output, Policy, Session};
 use serde::Serialize;
 use serde_wasm_bindgen::Serializer;

@@ -3,6 +3,7 @@
 mod attempt;
 mod breaker;
 mod challenge;
+mod config;
 mod error;
 mod event;
 mod expiry;
@@ -12,6 +13,7 @@ mod preset;
 mod refresh;
 mod response;
 mod session;
+mod status;
 mod stored;
 
 use std::collections::VecDeque;
@@ -19,6 +21,7 @@ use std::collections::VecDeque;
 pub use attempt::{Answer, Attempt, Step, Verdict};
 pub use breaker::{Breaker, Limits, State};
 pub use challenge::bearer_error;
+pub use config::Config;
 pub use error::{Code, Error};
 pub use event::{Event, Log, Output};
 pub use expiry::{Field, Lifetimes, Now, Timing, http_date, instant, iso8601, jwt_payload};
@@ -31,6 +34,7 @@ pub use response::{
     read_tokens,
 };
 pub use session::{Generation, Secret, Session};
+pub use status::Status;
 pub use stored::{Record, Stored, Tombstone};
 
 /// The longest the one timer sleeps, ms. `setTimeout` overflows at 24.8 days and a suspended
@@ -40,85 +44,6 @@ const LONGEST_SLEEP: i64 = 12 * 3_600_000;
 const LEAST_GAP: i64 = 5_000;
 /// Fresh tokens refused within this time of each other are a storm, ms (behaviour.md 2.13).
 const STORM: i64 = 60_000;
-
-/// The rules a client was created with. Times are in ms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// How far ahead of its end a token is renewed, at most.
-    pub expiry_buffer: i64,
-    /// The lifetime of a token whose server gives none; `None` = only a 401 tells.
-    pub default_lifetime: Option<i64>,
-    /// How long an answer of the outside session source is believed.
-    pub cache_ttl: i64,
-    /// The circuit breaker.
-    pub limits: Limits,
-    /// Reject instead of sending a request whose token is known to be dead.
-    pub strict: bool,
-    /// The session comes from outside (`options.getSession`).
-    pub outside: bool,
-    /// There is a refresh endpoint or an outside source.
-    pub refreshable: bool,
-    /// The access token is what the refresh call sends (Sanctum).
-    pub access_token_refreshes: bool,
-    /// The server puts a code that matters into the body of a 401.
-    pub codes_in_body: bool,
-    /// Somebody reads debug log entries.
-    pub debug: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            expiry_buffer: 120_000,
-            default_lifetime: Some(900_000),
-            cache_ttl: 5_000,
-            limits: Limits {
-                max_failures: 2,
-                cooldown: 30_000,
-            },
-            strict: false,
-            outside: false,
-            refreshable: true,
-            access_token_refreshes: false,
-            codes_in_body: false,
-            debug: false,
-        }
-    }
-}
-
-/// Where the session stands (behaviour.md 2.15).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Storage or the outside source has not been read yet.
-    Loading,
-    /// Nobody has signed in.
-    Anonymous,
-    /// There is a session.
-    Authenticated,
-    /// A refresh is running.
-    Refreshing,
-    /// Refreshing is paused; the session is kept.
-    Degraded,
-    /// The credential is dead: a person has to sign in again.
-    ReauthRequired,
-    /// Somebody signed out.
-    SignedOut,
-}
-
-impl Status {
-    /// The text of `snapshot.status`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Loading => "loading",
-            Self::Anonymous => "anonymous",
-            Self::Authenticated => "authenticated",
-            Self::Refreshing => "refreshing",
-            Self::Degraded => "degraded",
-            Self::ReauthRequired => "reauth_required",
-            Self::SignedOut => "signed_out",
-        }
-    }
-}
 
 /// How the last session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -187,8 +187,7 @@ scenario('a tab that is closed during its refresh blocks nobody', {}, async (wor
 
 // 5.5, 7.8, known-failures 12 and 21: Chromium hands a lock on faster than what was written under it. A tab
 // that waited for the lock may still read the old record, and must not spend the old refresh token on it.
-const LATE_STORAGE = 'BUG in src/browser/refresh.rs: one read after a contended lock is taken for the truth'
-scenario('oauth2: storage that arrives later than the lock', { todo: LATE_STORAGE }, async (world) => {
+scenario('oauth2: storage that arrives later than the lock', {}, async (world) => {
   const one = await world.signedIn('oauth2', {}, REMEMBER)
   const two = await world.tab('oauth2', {}, { init: seeOthersLate })
   for (const tab of [one, two]) await tab.shift(PAST_LEAD)

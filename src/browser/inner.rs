@@ -1,0 +1,467 @@
+//! What all parts of one client share, and how they reach the policy.
+
+use super::answer;
+use super::clock;
+use super::error;
+use super::js;
+use super::options::{Options, Place};
+use super::refresh::Running;
+use super::storage::{Found, Storage};
+use super::tabs::Tabs;
+use super::view;
+use super::wake::{self, Listeners, Wake};
+use crate::policy::{
+    Code, Dead, Dialect, Error, Generation, Policy, Session, Timing, TokenFields, TokenSet,
+};
+use gloo_timers::callback::Timeout;
+use js_sys::{Function, JsString, Promise};
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+
+#[wasm_bindgen]
+extern "C" {
+    /// Who hears the news: the TypeScript client. Its methods are called from a microtask, with no
+    /// borrow and no lock held.
+    pub type Host;
+    #[wasm_bindgen(method, structural, catch)]
+    fn changed(this: &Host, snapshot: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, structural, catch)]
+    pub(super) fn event(this: &Host, name: &str, detail: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, structural, catch)]
+    pub(super) fn log(this: &Host, entry: &JsValue) -> Result<(), JsValue>;
+}
+
+/// Strings that the hot path compares with, made once.
+pub(super) struct Names {
+    pub(super) authorization: JsString,
+    pub(super) no_cors: JsValue,
+    pub(super) only_if_cached: JsValue,
+    pub(super) get: JsValue,
+    pub(super) head: JsValue,
+}
+
+/// What the parts of one client share. The policy is borrowed only inside [`Inner::with`], never
+/// across an await and never while the app's code runs.
+pub(super) struct Inner {
+    pub(super) options: Options,
+    /// How the app's own `TokenSet`s are read: the usual names, seconds, any or no token type.
+    pub(super) plain_dialect: Dialect,
+    pub(super) names: Names,
+    pub(super) host: Host,
+    pub(super) storage: Storage,
+    pub(super) tabs: Tabs,
+    pub(super) user: RefCell<JsValue>,
+    pub(super) refreshing: RefCell<Option<Running>>,
+    pub(super) disposed: Cell<bool>,
+    pub(super) leaving: Cell<bool>,
+    policy: RefCell<Policy>,
+    loading: RefCell<Option<Promise>>,
+    header: RefCell<Option<(Generation, JsString)>>,
+    transport: Function,
+    timer: RefCell<Option<Timeout>>,
+    listeners: RefCell<Option<Listeners>>,
+    announced: Cell<u32>,
+    announcing: Cell<bool>,
+    /// The last write of the session failed: it lives in memory.
+    pub(super) storage_lost: Cell<bool>,
+    myself: Weak<Inner>,
+}
+
+impl Inner {
+    pub(super) fn start(options: Options, host: Host) -> Result<Rc<Self>, JsValue> {
+        let transport = match &options.transport {
+            Some(own) => own.clone(),
+            None => js::global("fetch")
+                .and_then(|fetch| fetch.dyn_into().ok())
+                .ok_or_else(|| {
+                    error::to_js(&Error::config(
+                        "fetch",
+                        "is needed here: this runtime has none",
+                    ))
+                })?,
+        };
+        let storage = Storage::open(&options);
+        let inner = Rc::new_cyclic(|myself: &Weak<Inner>| {
+            let hinted = myself.clone();
+            let on_hint = move || {
+                if let Some(inner) = hinted.upgrade() {
+                    inner.read_storage();
+                }
+            };
+            Self {
+                tabs: Tabs::open(
+                    &options.key,
+                    options.cross_tab && options.place != Place::Memory,
+                    on_hint,
+                ),
+                plain_dialect: Dialect {
+                    fields: TokenFields::default(),
+                    unit: 1000,
+                    untyped: true,
+                },
+                names: Names {
+                    authorization: JsString::from("authorization"),
+                    no_cors: JsValue::from_str("no-cors"),
+                    only_if_cached: JsValue::from_str("only-if-cached"),
+                    get: JsValue::from_str("GET"),
+                    head: JsValue::from_str("HEAD"),
+                },
+                policy: RefCell::new(Policy::new(options.policy.clone())),
+                user: RefCell::new(JsValue::UNDEFINED),
+                refreshing: RefCell::new(None),
+                disposed: Cell::new(false),
+                leaving: Cell::new(false),
+                loading: RefCell::new(None),
+                header: RefCell::new(None),
+                timer: RefCell::new(None),
+                listeners: RefCell::new(None),
+                announced: Cell::new(0),
+                announcing: Cell::new(false),
+                storage_lost: Cell::new(false),
+                myself: myself.clone(),
+                transport,
+                storage,
+                host,
+                options,
+            }
+        });
+        inner.listen();
+        inner.load_storage();
+        Ok(inner)
+    }
+
+    /// Borrows the policy for one change, then hands out its news and arms the timer.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Policy) -> T) -> T {
+        let (value, rearm, news) = {
+            let mut policy = self.policy.borrow_mut();
+            let value = act(&mut policy);
+            let news = policy.revision() != self.announced.get() || policy.has_output();
+            (value, policy.take_rearm(), news)
+        };
+        if rearm {
+            self.arm();
+        }
+        if news {
+            self.announce_soon();
+        }
+        value
+    }
+
+    /// The native fetch, or the one given in the options.
+    pub(super) fn native_fetch(&self, request: &JsValue, init: &JsValue) -> Promise {
+        let called = if init.is_undefined() {
+            self.transport.call1(&JsValue::UNDEFINED, request)
+        } else {
+            self.transport.call2(&JsValue::UNDEFINED, request, init)
+        };
+        match called {
+            Ok(promise) => promise
+                .dyn_into()
+                .unwrap_or_else(|value: JsValue| Promise::resolve(&value)),
+            Err(thrown) => Promise::reject(&thrown),
+        }
+    }
+
+    /// The `Authorization` value, made once per generation.
+    pub(super) fn authorization(&self) -> Option<JsString> {
+        let policy = self.policy.borrow();
+        let generation = policy.generation();
+        if let Some((made_for, value)) = &*self.header.borrow()
+            && *made_for == generation
+        {
+            return Some(value.clone());
+        }
+        let token = policy.session()?.access_token.reveal();
+        let value = JsString::from(["Bearer ", token].concat());
+        self.header.replace(Some((generation, value.clone())));
+        Some(value)
+    }
+
+    /// Waits for the outside source if its last answer is too old.
+    pub(super) async fn load_if_stale(self: &Rc<Self>) {
+        if self.with(|policy| policy.cache_is_stale(clock::now())) {
+            drop(JsFuture::from(self.load_outside()).await);
+        }
+    }
+
+    /// The shared question to the outside source. Never rejects.
+    pub(super) fn load_outside(self: &Rc<Self>) -> Promise {
+        if let Some(promise) = &*self.loading.borrow() {
+            return promise.clone();
+        }
+        let inner = Rc::clone(self);
+        let promise = js::promise(async move {
+            let (asked, timing) = answer::ask_outside(&inner, false).await;
+            inner.outside_answered(asked, timing);
+            inner.loading.replace(None);
+            Ok(JsValue::UNDEFINED)
+        });
+        self.loading.replace(Some(promise.clone()));
+        promise
+    }
+
+    /// Starts a session and stores it.
+    pub(super) fn begin_session(&self, tokens: TokenSet, timing: Timing, remember: bool) {
+        let remember = self.options.place == Place::Local
+            || (remember && self.options.place == Place::Session);
+        let before = self.remembered();
+        self.with(|policy| policy.sign_in(clock::random_id(), tokens, timing, remember));
+        if before.is_some_and(|before| before != remember) {
+            self.storage.remove(!remember);
+        }
+        self.write_storage();
+        // The policy learns that its record is kept, so that a record that vanishes later says something.
+        self.read_storage();
+    }
+
+    /// Ends the session in memory, in storage and in the other tabs, without waiting for anything.
+    pub(super) fn end_session(&self) -> Option<Session> {
+        // Another tab may have renewed the token and its hint got lost: the server must hear of the
+        // live one. Another login in its place is not ours to end.
+        let found = self.storage.read(self.remembered());
+        let theirs = found
+            .stored
+            .record
+            .as_ref()
+            .map(|record| &record.session.sid);
+        if theirs.is_some() && self.sid().as_ref() == theirs {
+            self.with(|policy| policy.adopt(&found.stored, clock::now()));
+        }
+        let session = self.with(Policy::sign_out);
+        self.user.replace(JsValue::UNDEFINED);
+        self.header.replace(None);
+        match &session {
+            Some(session) => {
+                self.storage.remove_login(&session.sid);
+                self.storage.bury(&session.sid, None);
+            }
+            None => [false, true]
+                .into_iter()
+                .for_each(|remember| self.storage.remove(remember)),
+        }
+        self.tabs.hint();
+        session
+    }
+
+    /// The session ended by the server's word on a resource: storage follows.
+    pub(super) fn forget_ended(&self, sid: &str, dead: Dead) {
+        self.user.replace(JsValue::UNDEFINED);
+        self.header.replace(None);
+        self.storage.remove_login(sid);
+        self.storage.bury(sid, Some(dead));
+        self.tabs.hint();
+    }
+
+    /// Reads storage and takes over what another tab did.
+    pub(super) fn read_storage(&self) {
+        if self.options.policy.outside || self.disposed.get() {
+            return;
+        }
+        let found = self.storage.read(self.remembered());
+        self.with(|policy| policy.adopt(&found.stored, clock::now()));
+        self.take_user(&found);
+        self.report_storage();
+    }
+
+    /// Stores the session as it is now and tells the other tabs.
+    pub(super) fn write_storage(&self) {
+        if self.options.policy.outside {
+            return;
+        }
+        let record = self.policy.borrow().record();
+        let Some(record) = record else { return };
+        let written = self.storage.write(&record, &self.user.borrow());
+        if !written {
+            // What is still there holds a spent token: no tab may try that one again.
+            self.storage.remove(record.session.remember);
+        }
+        let lost_before = self.storage_lost.replace(!written);
+        if !written && !lost_before {
+            self.with(|policy| policy.storage_failed(false));
+        }
+        self.tabs.hint();
+    }
+
+    /// Where the current session is kept, if there is one.
+    pub(super) fn remembered(&self) -> Option<bool> {
+        self.policy
+            .borrow()
+            .session()
+            .map(|session| session.remember)
+    }
+
+    /// The id of the current login.
+    pub(super) fn sid(&self) -> Option<String> {
+        self.policy
+            .borrow()
+            .session()
+            .map(|session| session.sid.clone())
+    }
+
+    /// How many refreshes the current login has seen.
+    pub(super) fn rotation(&self) -> Option<u32> {
+        self.policy
+            .borrow()
+            .session()
+            .map(|session| session.rotation)
+    }
+
+    /// An error unless somebody is signed in.
+    pub(super) fn signed_in(&self) -> Result<(), JsValue> {
+        match self.sid() {
+            Some(_) => Ok(()),
+            None => Err(error::to_js(&Error::new(Code::NotSignedIn))),
+        }
+    }
+
+    /// `Session` for JavaScript, or null.
+    pub(super) fn session_view(&self) -> JsValue {
+        view::session(self, &self.policy.borrow(), clock::now())
+    }
+
+    pub(super) fn snapshot(&self) -> JsValue {
+        view::snapshot(self, &self.policy.borrow(), clock::now())
+    }
+
+    fn load_storage(&self) {
+        if self.options.policy.outside {
+            return;
+        }
+        let found = self.storage.read(None);
+        self.with(|policy| {
+            policy.set_visible(wake::visible());
+            policy.load(&found.stored, clock::now());
+        });
+        self.take_user(&found);
+        self.report_storage();
+        if self.storage.degraded() {
+            self.with(|policy| policy.storage_failed(false));
+        }
+        // A stored token that is past its lead is renewed before anybody asks for it.
+        self.on_timer();
+    }
+
+    fn take_user(&self, found: &Found) {
+        let theirs = found
+            .stored
+            .record
+            .as_ref()
+            .map(|record| &record.session.sid);
+        if theirs.is_some() && self.sid().as_ref() == theirs {
+            self.user.replace(found.user.clone());
+        }
+    }
+
+    fn report_storage(&self) {
+        if self.storage.take_corrupt() {
+            self.with(|policy| policy.storage_failed(true));
+        }
+    }
+
+    fn outside_answered(&self, asked: Result<Option<(TokenSet, JsValue)>, ()>, timing: Timing) {
+        let (tokens, user) = match asked {
+            Ok(Some((tokens, user))) => (Ok(Some(tokens)), user),
+            Ok(None) => (Ok(None), JsValue::UNDEFINED),
+            Err(()) => (Err(()), JsValue::UNDEFINED),
+        };
+        self.with(|policy| policy.outside_answered(tokens, clock::random_id(), timing));
+        self.user.replace(user);
+    }
+
+    fn listen(&self) {
+        let (heard, asked) = (self.myself.clone(), self.myself.clone());
+        let concerns = move |key: Option<&str>| {
+            asked
+                .upgrade()
+                .is_some_and(|inner| inner.storage.concerns(key))
+        };
+        let on_wake = move |wake| {
+            if let Some(inner) = heard.upgrade() {
+                inner.on_wake(wake);
+            }
+        };
+        self.listeners
+            .replace(Some(Listeners::start(concerns, on_wake)));
+    }
+
+    fn on_wake(&self, wake: Wake) {
+        self.leaving.set(wake == Wake::Leaving);
+        match wake {
+            Wake::Leaving | Wake::Hidden => {
+                if wake == Wake::Leaving {
+                    self.tabs.unmark();
+                }
+                self.with(|policy| policy.set_visible(false));
+            }
+            Wake::Storage => self.read_storage(),
+            Wake::Seen | Wake::Up => {
+                self.read_storage();
+                self.with(|policy| {
+                    policy.set_visible(wake::visible());
+                    policy.woke(clock::now(), wake == Wake::Up);
+                });
+                self.on_timer();
+            }
+        }
+    }
+
+    fn on_timer(&self) {
+        let due = self.with(|policy| policy.handle_timeout(clock::now()));
+        if let (Some(wanted), Some(inner)) = (due, self.myself.upgrade())
+            && inner.refreshing.borrow().is_none()
+        {
+            drop(inner.refresh(wanted));
+        }
+    }
+
+    fn arm(&self) {
+        let delay = self.policy.borrow().poll_timeout(clock::now());
+        let delay = delay.filter(|_| !self.disposed.get() && self.refreshing.borrow().is_none());
+        let timer = delay
+            .and_then(|delay| u32::try_from(delay).ok())
+            .map(|delay| {
+                let myself = self.myself.clone();
+                Timeout::new(delay, move || {
+                    if let Some(inner) = myself.upgrade() {
+                        inner.on_timer();
+                    }
+                })
+            });
+        self.timer.replace(timer);
+    }
+
+    /// Hands out the news in a microtask of their own, so that no caller is in the middle of anything.
+    fn announce_soon(&self) {
+        let Some(inner) = self.myself.upgrade() else {
+            return;
+        };
+        if self.announcing.replace(true) || self.disposed.get() {
+            return;
+        }
+        spawn_local(async move {
+            inner.announcing.set(false);
+            inner.announce();
+        });
+    }
+
+    fn announce(&self) {
+        let revision = self.policy.borrow().revision();
+        if self.announced.replace(revision) != revision {
+            drop(self.host.changed(&self.snapshot()));
+        }
+        loop {
+            let output = self.policy.borrow_mut().poll_output();
+            let Some(output) = output else { return };
+            view::deliver(self, &output, clock::now());
+        }
+    }
+
+    pub(super) fn dispose(&self) {
+        self.disposed.set(true);
+        self.timer.replace(None);
+        self.listeners.replace(None);
+        self.tabs.close();
+    }
+}
