@@ -64,8 +64,9 @@ function resolve(url: string, baseUrl: string | undefined): string {
   return baseUrl == null ? url : new NativeURL(url, baseUrl).href
 }
 
-/** A view of `init` that reads every member at most once, getters included. */
+/** `init` with every member read at most once, getters included. Most are plain, and a copy is cheapest. */
 function readOnce(init: ClientRequestInit): ClientRequestInit {
+  if (Object.getPrototypeOf(init) === Object.prototype) return { ...init }
   const seen = new Map<PropertyKey, unknown>()
   return new Proxy(init, {
     get(target, key) {
