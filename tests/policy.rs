@@ -147,7 +147,7 @@ impl World {
     fn sign_in(&mut self, sid: &str) {
         let tokens = self.server.issue();
         let timing = self.timing(0);
-        self.policy.sign_in(sid.to_owned(), tokens, timing, false);
+        self.policy.sign_in(sid.to_owned(), tokens, timing, true);
         self.store();
     }
 
@@ -366,6 +366,7 @@ fn tokens(access: &str, refresh: Option<&str>, lifetime: Option<i64>) -> TokenSe
             ..Lifetimes::default()
         },
         refresh_lifetime: None,
+        subject: None,
     }
 }
 

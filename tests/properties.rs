@@ -321,7 +321,7 @@ proptest! {
         default in prop::option::of(10_001_i64..1_000_000_000),
     ) {
         let relative = relative.map(|ms| ms.max(took + 1));
-        let lifetimes = Lifetimes { relative, absolute, jwt_exp: exp, jwt_iat: iat };
+        let lifetimes = Lifetimes { relative, absolute, jwt_exp: exp, jwt_iat: iat, held: false };
         let timing = Timing { sent: at(sent), received: at(sent + took), date };
         if let Some(end) = lifetimes.expires_at(&timing, default) {
             prop_assert!(end > timing.sent.wall, "{lifetimes:?} ends {} ms ago", timing.sent.wall - end);
@@ -633,6 +633,7 @@ impl Life {
                 ..Lifetimes::default()
             },
             refresh_lifetime: None,
+            subject: None,
         }
     }
 

@@ -1469,6 +1469,7 @@ impl World {
                 ..Lifetimes::default()
             },
             refresh_lifetime: None,
+            subject: None,
         }
     }
 }

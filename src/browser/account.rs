@@ -6,7 +6,7 @@ use super::error;
 use super::inner::Inner;
 use super::js;
 use super::json::JsBody;
-use crate::policy::{Code, Error, Goodbye, Hello, Secret, Timing};
+use crate::policy::{Code, Error, Goodbye, Hello, Secret, Timing, TokenSet};
 use js_sys::{Object, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -35,6 +35,7 @@ impl Inner {
             Door::Register => (&self.options.endpoints.register, "endpoints.register"),
         };
         let url = url.as_deref().ok_or_else(|| missing(field))?;
+        let entrance = self.next_entrance();
         let body = Some(self.hello(&credentials, remember));
         let answered = self
             .post(Call {
@@ -48,14 +49,16 @@ impl Inner {
             return Err(rejected(&answered));
         }
         let timing = answered.timing;
-        let (tokens, user) = answer::tokens_of(&self, &answered).await.map_err(|_| {
-            error::with_cause(
-                &Error::new(Code::InvalidResponse).with_status(answered.status),
-                &JsValue::UNDEFINED,
-            )
-        })?;
+        let (tokens, user) = self.read_tokens(&answered).await?;
+        if self.is_overtaken(entrance) {
+            // Somebody signed out, or in, after this was begun: that has the last word.
+            self.say_goodbye(&tokens.access_token, tokens.refresh_token.as_ref())
+                .await;
+            let code = self.sid().map_or(Code::SignedOut, |_| Code::UserChanged);
+            return Err(error::to_js(&Error::new(code)));
+        }
         self.user.replace(user);
-        self.begin_session(tokens, timing, remember);
+        self.begin_session(entrance, tokens, timing, remember);
         Ok(self.session_view())
     }
 
@@ -70,6 +73,7 @@ impl Inner {
         })?;
         self.user.replace(user);
         self.begin_session(
+            self.next_entrance(),
             tokens,
             Timing {
                 sent: now,
@@ -105,8 +109,11 @@ impl Inner {
             .logout_all
             .clone()
             .ok_or_else(|| missing("endpoints.logoutAll"))?;
+        self.load_if_stale().await;
         self.signed_in()?;
+        let sid = self.sid();
         let token = self.fresh_token(None).await;
+        self.still(sid.as_deref())?;
         let call = Call {
             url: &url,
             method: "POST",
@@ -114,7 +121,9 @@ impl Inner {
             ..Call::default()
         };
         let answered = self.post(call).await;
-        self.end_session();
+        if self.still(sid.as_deref()).is_ok() {
+            self.end_session();
+        }
         let result = Object::new();
         let confirmed = answered.as_ref().is_ok_and(Answered::ok);
         js::set(&result, "confirmed", &JsValue::from_bool(confirmed));
@@ -231,6 +240,30 @@ impl Inner {
             let token = policy.token_for(min_validity, clock::now())?;
             Ok(token.map(|token| token.reveal().to_owned()))
         })
+    }
+
+    /// The tokens of a login's answer; the app's `parseTokens` gets no longer than the server did.
+    async fn read_tokens(&self, answered: &Answered) -> Result<(TokenSet, JsValue), JsValue> {
+        let deadline = Alarm::after(self.options.refresh_timeout);
+        let reading = std::pin::pin!(answer::tokens_of(self, answered));
+        match js::first_of(reading, JsFuture::from(deadline.promise().clone())).await {
+            Some(Ok(read)) => Ok(read),
+            Some(Err(_)) => {
+                let unusable = Error::new(Code::InvalidResponse).with_status(answered.status);
+                Err(error::to_js(&unusable))
+            }
+            None => Err(error::to_js(&Error::new(Code::Timeout))),
+        }
+    }
+
+    /// An error unless this login is still the current one.
+    fn still(&self, sid: Option<&str>) -> Result<(), JsValue> {
+        let now = self.sid();
+        if now.as_deref() == sid {
+            return Ok(());
+        }
+        let code = now.map_or(Code::SignedOut, |_| Code::UserChanged);
+        Err(error::to_js(&Error::new(code)))
     }
 
     /// Posts to an auth endpoint within the time limit.

@@ -1,6 +1,6 @@
 //! Calls to the auth server and what comes back, in the policy's terms (behaviour.md 6.7).
 
-use super::clock;
+use super::clock::{self, Alarm};
 use super::inner::Inner;
 use super::js;
 use super::json::JsBody;
@@ -151,7 +151,9 @@ pub(super) async fn tokens_of(
         let parsed = JsFuture::from(js::call_user(parse, &arguments))
             .await
             .map_err(|_| Unusable::Malformed)?;
-        return token_set(inner, &parsed, false);
+        let (mut tokens, user) = token_set(inner, &parsed, false)?;
+        tokens.lifetimes.held = false;
+        return Ok((tokens, user));
     }
     token_set(inner, &answered.json(), true)
 }
@@ -173,6 +175,13 @@ pub(super) fn token_set(
     if let Some(claims) = claims.and_then(|text| JsBody::parse(&JsString::from(text.as_str()))) {
         tokens.read_claims(&claims);
     }
+    // What the app hands over was minted at some earlier time.
+    tokens.lifetimes.held = !wire;
+    if tokens.subject.is_none() {
+        tokens.subject = ["user.id", "user.sub"]
+            .iter()
+            .find_map(|path| body.name(path));
+    }
     Ok((tokens, body.value("user")))
 }
 
@@ -190,11 +199,15 @@ pub(super) async fn ask_outside(
     let sent = clock::now();
     let answer = match source {
         None => Err(()),
-        Some(source) => match JsFuture::from(js::call_user(source, &Array::new())).await {
-            Err(_) => Err(()),
-            Ok(value) if value.is_null() || value.is_undefined() => Ok(None),
-            Ok(value) => outside_session(inner, &value),
-        },
+        Some(source) => {
+            let asked = std::pin::pin!(JsFuture::from(js::call_user(source, &Array::new())));
+            let deadline = Alarm::after(options.refresh_timeout);
+            match js::first_of(asked, JsFuture::from(deadline.promise().clone())).await {
+                None | Some(Err(_)) => Err(()),
+                Some(Ok(value)) if value.is_null() || value.is_undefined() => Ok(None),
+                Some(Ok(value)) => outside_session(inner, &value),
+            }
+        }
     };
     let timing = Timing {
         sent,

@@ -62,6 +62,7 @@ impl Core {
     /// Renews the token now, through the shared refresh.
     pub fn refresh(&self) -> Promise {
         self.promise(|inner| async move {
+            inner.load_if_stale().await;
             inner.signed_in()?;
             let wanted = inner.with(|policy| policy.generation());
             JsFuture::from(inner.refresh(wanted)).await?;

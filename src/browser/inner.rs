@@ -56,6 +56,9 @@ pub(super) struct Inner {
     pub(super) refreshing: RefCell<Option<Running>>,
     pub(super) disposed: Cell<bool>,
     pub(super) leaving: Cell<bool>,
+    /// Sign-ins that were begun, and the last one that nothing earlier may undo.
+    entrances: Cell<u32>,
+    settled: Cell<u32>,
     policy: RefCell<Policy>,
     loading: RefCell<Option<Promise>>,
     header: RefCell<Option<(Generation, JsString)>>,
@@ -93,7 +96,8 @@ impl Inner {
             Self {
                 tabs: Tabs::open(
                     &options.key,
-                    options.cross_tab && options.place != Place::Memory,
+                    options.place != Place::Memory,
+                    options.cross_tab,
                     on_hint,
                 ),
                 plain_dialect: Dialect {
@@ -113,6 +117,8 @@ impl Inner {
                 refreshing: RefCell::new(None),
                 disposed: Cell::new(false),
                 leaving: Cell::new(false),
+                entrances: Cell::new(0),
+                settled: Cell::new(0),
                 loading: RefCell::new(None),
                 header: RefCell::new(None),
                 timer: RefCell::new(None),
@@ -202,8 +208,27 @@ impl Inner {
         promise
     }
 
+    /// A number for a sign-in that begins now.
+    pub(super) fn next_entrance(&self) -> u32 {
+        let entrance = self.entrances.get().wrapping_add(1);
+        self.entrances.set(entrance);
+        entrance
+    }
+
+    /// Whether a sign-out, or a sign-in that began later, has happened since that one began.
+    pub(super) fn is_overtaken(&self, entrance: u32) -> bool {
+        entrance <= self.settled.get()
+    }
+
     /// Starts a session and stores it.
-    pub(super) fn begin_session(&self, tokens: TokenSet, timing: Timing, remember: bool) {
+    pub(super) fn begin_session(
+        &self,
+        entrance: u32,
+        tokens: TokenSet,
+        timing: Timing,
+        remember: bool,
+    ) {
+        self.settled.set(entrance);
         let remember = self.options.place == Place::Local
             || (remember && self.options.place == Place::Session);
         let before = self.remembered();
@@ -229,6 +254,7 @@ impl Inner {
         if theirs.is_some() && self.sid().as_ref() == theirs {
             self.with(|policy| policy.adopt(&found.stored, clock::now()));
         }
+        self.settled.set(self.entrances.get());
         let session = self.with(Policy::sign_out);
         self.user.replace(JsValue::UNDEFINED);
         self.header.replace(None);
@@ -256,11 +282,16 @@ impl Inner {
 
     /// Reads storage and takes over what another tab did.
     pub(super) fn read_storage(&self) {
-        if self.options.policy.outside || self.disposed.get() {
+        if self.options.policy.outside {
             return;
         }
+        let before = self.sid();
         let found = self.storage.read(self.remembered());
         self.with(|policy| policy.adopt(&found.stored, clock::now()));
+        if let Some(over) = before.filter(|before| self.sid().as_ref() != Some(before)) {
+            // A copy of the record in this tab's own storage would bring the session back one day.
+            self.storage.remove_login(&over);
+        }
         self.take_user(&found);
         self.report_storage();
     }
@@ -272,8 +303,11 @@ impl Inner {
         }
         let record = self.policy.borrow().record();
         let Some(record) = record else { return };
-        let written = self.storage.write(&record, &self.user.borrow());
+        // Taken out first: writing may run a `toJSON` of the app's.
+        let user = self.user.borrow().clone();
+        let written = self.storage.write(&record, &user);
         if !written {
+            self.with(Policy::not_stored);
             // What is still there holds a spent token: no tab may try that one again.
             self.storage.remove(record.session.remember);
         }
@@ -366,8 +400,10 @@ impl Inner {
             Ok(None) => (Ok(None), JsValue::UNDEFINED),
             Err(()) => (Err(()), JsValue::UNDEFINED),
         };
+        if tokens.is_ok() {
+            self.user.replace(user);
+        }
         self.with(|policy| policy.outside_answered(tokens, clock::random_id(), timing));
-        self.user.replace(user);
     }
 
     fn listen(&self) {
@@ -375,7 +411,7 @@ impl Inner {
         let concerns = move |key: Option<&str>| {
             asked
                 .upgrade()
-                .is_some_and(|inner| inner.storage.concerns(key))
+                .is_some_and(|inner| inner.options.cross_tab && inner.storage.concerns(key))
         };
         let on_wake = move |wake| {
             if let Some(inner) = heard.upgrade() {
@@ -387,7 +423,11 @@ impl Inner {
     }
 
     fn on_wake(&self, wake: Wake) {
-        self.leaving.set(wake == Wake::Leaving);
+        match wake {
+            Wake::Leaving => self.leaving.set(true),
+            Wake::Seen | Wake::Up => self.leaving.set(false),
+            Wake::Hidden | Wake::Storage => {}
+        }
         match wake {
             Wake::Leaving | Wake::Hidden => {
                 if wake == Wake::Leaving {

@@ -68,6 +68,12 @@ impl JsBody {
         self.value(name).as_string()
     }
 
+    /// The own text or whole number at a dotted path, as text: an id.
+    pub(super) fn name(&self, path: &str) -> Option<String> {
+        let number = || self.integer(path).map(|number| number.to_string());
+        self.text(path).or_else(number)
+    }
+
     /// The own whole number of that name.
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
         #[allow(

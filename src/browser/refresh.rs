@@ -5,6 +5,7 @@ use super::answer::{self, Call, Refreshed};
 use super::clock::{self, Alarm};
 use super::inner::Inner;
 use super::js;
+use super::tabs::{Lock, WaitedTooLong};
 use crate::policy::{
     Carrier, Commit, Failure, Generation, Policy, RefreshAnswer, RefreshPlan, Timing,
 };
@@ -14,6 +15,8 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
+/// The least patience with another tab's refresh, ms.
+const LEAST_WAIT: i64 = 10_000;
 /// Time between two looks for what another tab wrote, ms, and how many of them are worth it.
 const STORAGE_PAUSE: i64 = 25;
 const STORAGE_LOOKS: u32 = 60;
@@ -92,7 +95,7 @@ impl Inner {
             return self.plan_and_call(wanted).await;
         }
         let Some(sid) = self.sid() else { return };
-        let lock = self.tabs.lock(&sid).await;
+        let lock = self.tabs.lock(&sid, self.longest_wait()).await;
         self.read_storage();
         let ready = lock.is_ok() && self.storage_caught_up(&sid).await;
         if !ready {
@@ -100,13 +103,33 @@ impl Inner {
         }
         let before = self.rotation();
         self.plan_and_call(wanted).await;
-        let same = !self.storage_lost.get() && self.sid().as_deref() == Some(&sid);
-        let after = self.rotation().filter(|_| same);
-        if let (Some(stored), true) = (after, after > before) {
-            self.tabs.mark(&sid, stored).await;
+        self.release(lock, sid, before);
+    }
+
+    /// Gives the lock back. Whoever gets it next has to find the note of a token stored under it, so
+    /// the note comes first; nobody here waits for that.
+    fn release(
+        self: &Rc<Self>,
+        lock: Result<Lock, WaitedTooLong>,
+        sid: String,
+        before: Option<u32>,
+    ) {
+        let shared = self.remembered() == Some(true);
+        let kept = shared && !self.storage_lost.get() && !self.disposed.get();
+        let same = self.sid().as_deref() == Some(&sid);
+        let stored = self.rotation().filter(|_| kept && same);
+        if let (Some(stored), true) = (stored, stored > before) {
+            let inner = Rc::clone(self);
+            spawn_local(async move {
+                inner.tabs.mark(&sid, stored).await;
+                drop(lock);
+            });
         }
-        // Held until here: whoever gets the lock next finds the note.
-        drop(lock);
+    }
+
+    /// As long as another tab's refresh may take (behaviour.md 5.3).
+    fn longest_wait(&self) -> i64 {
+        LEAST_WAIT.max(self.options.refresh_timeout)
     }
 
     /// Waits until storage shows the token that another tab stored a moment ago. A token that is
@@ -277,11 +300,7 @@ impl Inner {
                 }
                 self.write_storage();
             }
-            Commit::Clear(sid, dead) => {
-                self.storage.remove_login(&sid);
-                self.storage.bury(&sid, Some(dead));
-                self.tabs.hint();
-            }
+            Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
             Commit::Keep => {}
             Commit::Revoke(tokens) => {
                 let inner = Rc::clone(self);

@@ -37,7 +37,7 @@ impl Storage {
         let wanted = options.place != Place::Memory;
         let refresh = options.endpoints.refresh.as_deref().unwrap_or_default();
         Self {
-            tombstone_key: [&options.key, ".ended"].concat(),
+            tombstone_key: [&options.key, ":ended"].concat(),
             binding: [
                 refresh,
                 " ",
@@ -83,9 +83,17 @@ impl Storage {
             .local
             .as_ref()
             .and_then(|storage| self.read_tombstone(storage));
+        let buried = |sid: &str| {
+            tombstone
+                .as_ref()
+                .is_some_and(|tombstone| tombstone.sid == sid)
+        };
         let found = match current {
             Some(remember) => self.read_slot(remember),
-            None => self.read_slot(false).or_else(|| self.read_slot(true)),
+            None => [false, true]
+                .into_iter()
+                .filter_map(|remember| self.read_slot(remember))
+                .find(|(record, _)| !buried(&record.session.sid)),
         };
         let (record, user) = found.map_or((None, JsValue::UNDEFINED), |(record, user)| {
             (Some(record), user)
@@ -207,7 +215,7 @@ impl Storage {
 
 /// gloo's `raw()` throws where storage is blocked, and some browsers only throw on use.
 fn works(name: &str) -> bool {
-    const PROBE: &str = "keepfresh.probe";
+    const PROBE: &str = "keepfresh:probe";
     let storage = js::global(name).and_then(|storage| storage.dyn_into::<web_sys::Storage>().ok());
     storage.is_some_and(|storage| {
         storage.set_item(PROBE, "1").is_ok() && storage.remove_item(PROBE).is_ok()

@@ -11,8 +11,6 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, BroadcastChannel, MessageEvent};
 
-/// The longest wait for another tab's refresh, ms.
-const LONGEST_WAIT: i64 = 10_000;
 /// How long a note of a stored rotation stays, ms: longer than storage takes to reach another tab.
 const MARK: u32 = 2_000;
 /// The longest wait for the lock manager to take or show a note, ms.
@@ -53,8 +51,14 @@ pub(super) struct Lock {
 pub(super) struct WaitedTooLong;
 
 impl Tabs {
-    /// Opens the channel; `on_hint` runs when another tab says that storage changed.
-    pub(super) fn open(key: &str, cross_tab: bool, on_hint: impl Fn() + 'static) -> Self {
+    /// Takes part in the lock if the session is `stored` where other tabs find it, and opens the
+    /// channel if they are to follow each other; `on_hint` runs when one says that storage changed.
+    pub(super) fn open(
+        key: &str,
+        stored: bool,
+        cross_tab: bool,
+        on_hint: impl Fn() + 'static,
+    ) -> Self {
         let mut tabs = Self {
             key: key.to_owned(),
             locks: None,
@@ -62,13 +66,13 @@ impl Tabs {
             mark: Rc::default(),
             on_message: None,
         };
-        if !cross_tab {
+        if !stored {
             return tabs;
         }
         tabs.locks = js::global("navigator")
             .and_then(|navigator| js::get_some(&navigator, "locks"))
             .map(JsCast::unchecked_into);
-        if js::global("BroadcastChannel").is_some() {
+        if cross_tab && js::global("BroadcastChannel").is_some() {
             tabs.channel = BroadcastChannel::new(key).ok();
         }
         if let Some(channel) = &tabs.channel {
@@ -147,11 +151,12 @@ impl Tabs {
         }
     }
 
-    /// Takes the lock of one login. Without Web Locks, tabs rely on the compare-and-swap in storage.
+    /// Takes the lock of one login, waiting `longest` ms at most. Without Web Locks, tabs rely on the
+    /// compare-and-swap in storage.
     ///
     /// # Errors
     /// [`WaitedTooLong`] when another tab holds it for longer than any refresh may take.
-    pub(super) async fn lock(&self, sid: &str) -> Result<Lock, WaitedTooLong> {
+    pub(super) async fn lock(&self, sid: &str, longest: i64) -> Result<Lock, WaitedTooLong> {
         let Some(locks) = &self.locks else {
             return Ok(Lock { release: None });
         };
@@ -162,7 +167,7 @@ impl Tabs {
         let Some(granted) = granted else {
             return Ok(Lock { release: None });
         };
-        let timer = Alarm::after(LONGEST_WAIT);
+        let timer = Alarm::after(longest);
         let first = JsFuture::from(js::race(&granted, timer.promise())).await;
         if let Some(release) = release.borrow_mut().take() {
             return Ok(Lock {

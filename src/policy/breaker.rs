@@ -2,6 +2,8 @@
 
 /// The first wait inside a closed breaker, ms.
 const BACKOFF: i64 = 1_000;
+/// The shortest pause of an open breaker, ms, whatever the options say.
+const SHORTEST_PAUSE: i64 = 250;
 /// The longest pause of an open breaker, ms.
 const LONGEST_PAUSE: i64 = 300_000;
 /// The longest `Retry-After` that is believed, ms (behaviour.md 2.6).
@@ -43,6 +45,12 @@ pub struct Breaker {
     lifted: i64,
     /// When the pause began, as far as this tab knows. Not stored.
     since: i64,
+}
+
+impl Limits {
+    fn pause(self) -> i64 {
+        self.cooldown.max(SHORTEST_PAUSE)
+    }
 }
 
 impl Breaker {
@@ -120,9 +128,9 @@ impl Breaker {
         let opens = self.failures >= limits.max_failures.max(1);
         let pause = if opens {
             let doublings = (self.failures - limits.max_failures.max(1)).min(16);
-            let longest = LONGEST_PAUSE.max(limits.cooldown);
+            let longest = LONGEST_PAUSE.max(limits.pause());
             jittered(
-                limits.cooldown.saturating_mul(1 << doublings).min(longest),
+                limits.pause().saturating_mul(1 << doublings).min(longest),
                 roll,
             )
         } else {
@@ -142,7 +150,7 @@ impl Breaker {
     pub fn trip(&mut self, now: i64, limits: Limits, roll: f64) {
         self.failures = self.failures.max(limits.max_failures);
         self.opened_at = Some(now);
-        self.not_before = now.saturating_add(jittered(limits.cooldown, roll));
+        self.not_before = now.saturating_add(jittered(limits.pause(), roll));
         self.since = now;
     }
 

@@ -42,6 +42,9 @@ pub struct Lifetimes {
     pub jwt_exp: Option<i64>,
     /// The JWT's `iat`, ms since the epoch on the server's clock.
     pub jwt_iat: Option<i64>,
+    /// The token was minted earlier and is handed over now: its `iat` says nothing about the clocks,
+    /// and an end in the past is real (behaviour.md 1.9).
+    pub held: bool,
 }
 
 /// When a token request was sent and answered.
@@ -62,13 +65,14 @@ impl Lifetimes {
         let anchor = timing.sent.wall;
         let skew = self.skew(timing);
         let from_jwt = match (self.jwt_exp, self.jwt_iat) {
-            (Some(exp), Some(iat)) if exp > iat => {
+            (Some(exp), Some(iat)) if exp > iat && !self.held => {
                 Some(anchor.saturating_add((exp - iat).min(LONGEST)))
             }
             _ => None,
         };
         // A token that was minted just now is not already dead: then the clocks disagree, not the token.
-        let local = |at: i64| Some(at.saturating_sub(skew)).filter(|at| *at > timing.received.wall);
+        let alive = |at: &i64| self.held || *at > timing.received.wall;
+        let local = |at: i64| Some(at.saturating_sub(skew)).filter(alive);
         let sources = [
             self.relative.map(|ms| anchor.saturating_add(ms)),
             from_jwt,
@@ -90,6 +94,9 @@ impl Lifetimes {
     /// Server clock minus local clock, ms; 0 when it is unknown or small.
     fn skew(&self, timing: &Timing) -> i64 {
         let middle = timing.sent.wall / 2 + timing.received.wall / 2;
+        if self.held {
+            return 0;
+        }
         let skew = match (timing.date, self.jwt_iat) {
             (Some(date), _) => date.saturating_sub(middle),
             (None, Some(iat)) => iat.saturating_sub(timing.received.wall),

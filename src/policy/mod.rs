@@ -84,6 +84,7 @@ struct Storm {
 pub struct Policy {
     config: Config,
     session: Option<Session>,
+    subject: Option<String>,
     generation: Generation,
     login: u32,
     loaded: bool,
@@ -123,6 +124,7 @@ impl Policy {
         Self {
             config,
             session: None,
+            subject: None,
             generation: Generation::default(),
             login: 0,
             loaded: false,
@@ -182,13 +184,13 @@ impl Policy {
         sid: String,
         timing: Timing,
     ) {
-        let first = !self.loaded;
-        self.loaded = true;
-        self.touch();
         let Ok(answer) = answer else {
             self.cached_at = None;
             return;
         };
+        let first = !self.loaded;
+        self.loaded = true;
+        self.touch();
         self.cached_at = Some(timing.received.mono);
         match (answer, &self.session) {
             (None, None) => {}
@@ -198,6 +200,9 @@ impl Policy {
                 self.tell(Event::SignedOut { elsewhere: false });
             }
             (Some(tokens), Some(session)) if session.access_token == tokens.access_token => {}
+            (Some(tokens), Some(_)) if self.is_another_person(&tokens) => {
+                self.change_person(sid, tokens, timing);
+            }
             (Some(tokens), Some(session)) => {
                 let (sid, rotation) = (session.sid.clone(), session.rotation);
                 let fresh = self.session_from(sid, tokens, timing, false);
@@ -212,6 +217,7 @@ impl Policy {
                 });
             }
             (Some(tokens), None) => {
+                self.subject.clone_from(&tokens.subject);
                 let session = self.session_from(sid, tokens, timing, false);
                 self.next_login();
                 self.replace(session);
@@ -400,6 +406,11 @@ impl Policy {
         self.tell(Event::StorageDegraded { corrupt });
     }
 
+    /// Reports that the session could not be written: its record is not where the tabs look for it.
+    pub fn not_stored(&mut self) {
+        self.kept_beside = None;
+    }
+
     /// Whether the token is to be renewed before it is used again.
     fn stale(&self, now: Now) -> bool {
         let Some(session) = &self.session else {
@@ -483,6 +494,22 @@ impl Policy {
     fn is_offline(&self) -> bool {
         let failure = self.last_failure.as_ref();
         failure.is_some_and(|failure| failure.code == Code::Offline)
+    }
+
+    /// The outside source gives tokens of somebody else, as far as tokens tell (behaviour.md 5.12).
+    fn is_another_person(&self, tokens: &TokenSet) -> bool {
+        match (&self.subject, &tokens.subject) {
+            (Some(before), Some(now)) => before != now,
+            _ => false,
+        }
+    }
+
+    fn change_person(&mut self, sid: String, tokens: TokenSet, timing: Timing) {
+        self.subject.clone_from(&tokens.subject);
+        let session = self.session_from(sid, tokens, timing, false);
+        self.next_login();
+        self.replace(session);
+        self.tell(Event::UserChanged);
     }
 
     /// Another login begins or ends: what concerned the last one is over.

@@ -209,6 +209,11 @@ impl Policy {
             self.adopt(stored, timing.received);
             return Commit::Keep;
         }
+        if plan.credential.is_none() && self.is_another_person(&tokens) {
+            self.change_person([&plan.sid, "+"].concat(), tokens, timing);
+            self.cached_at = Some(timing.received.mono);
+            return Commit::Keep;
+        }
         let Some(old) = self.session.take() else {
             return Commit::Keep;
         };

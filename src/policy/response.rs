@@ -44,6 +44,8 @@ pub struct TokenSet {
     pub lifetimes: Lifetimes,
     /// Life of the refresh token in ms (an extension).
     pub refresh_lifetime: Option<i64>,
+    /// Whose they are, where that can be read; for telling people apart, never for authorization.
+    pub subject: Option<String>,
 }
 
 /// An answer that holds no usable token.
@@ -99,6 +101,7 @@ pub fn read_tokens(body: &dyn Body, dialect: &Dialect) -> Result<TokenSet, Unusa
             ..Lifetimes::default()
         },
         refresh_lifetime: expiry::duration(&refresh_lifetime, 1000),
+        subject: None,
     })
 }
 
@@ -107,6 +110,9 @@ impl TokenSet {
     pub fn read_claims(&mut self, claims: &dyn Body) {
         self.lifetimes.jwt_exp = expiry::instant(&claims.get("exp"));
         self.lifetimes.jwt_iat = expiry::instant(&claims.get("iat"));
+        if let Field::Text(subject) = claims.get("sub") {
+            self.subject = Some(subject);
+        }
     }
 }
 

@@ -125,7 +125,12 @@ impl Policy {
             .kept_beside
             .as_ref()
             .is_some_and(|seen| *seen != tombstone.sid);
-        let replaced = stored.record.is_none() && later;
+        // Only localStorage is shared: what another login did to its own tab's storage is no news here.
+        let shared = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.remember);
+        let replaced = shared && stored.record.is_none() && later;
         stored.ended(sid) || replaced
     }
 

@@ -573,7 +573,7 @@ impl Drop for World {
         for place in ["sessionStorage", "localStorage"] {
             storage(place).remove_item(&self.key).unwrap();
             storage(place)
-                .remove_item(&[&self.key, ".ended"].concat())
+                .remove_item(&[&self.key, ":ended"].concat())
                 .unwrap();
         }
         assert_eq!(self.server.unexpected(), "", "nobody expected these calls");

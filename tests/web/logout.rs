@@ -10,7 +10,7 @@ const X: &str = "GET https://api.test/x";
 fn nothing_is_stored(world: &World) {
     assert_eq!(world.in_session(), None);
     assert_eq!(world.in_local(), None);
-    let tombstone = format!("{}.ended", world.key());
+    let tombstone = format!("{}:ended", world.key());
     let left = storage("localStorage").get_item(&tombstone).unwrap();
     assert!(!left.unwrap_or_default().contains(CANARY));
 }
