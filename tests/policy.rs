@@ -1741,6 +1741,34 @@ fn a_logout_and_a_login_while_this_tab_slept_are_noticed_by_session_id() {
     assert_eq!(world.next(&mut old), Step::Fail(Code::UserChanged.into()));
 }
 
+// behaviour.md 5.8, 2.4: storage gets lost, and other logins come and go
+#[test]
+fn a_record_that_vanished_is_no_sign_out() {
+    let mut world = World::login(HOUR);
+    world.bury("somebody-before", None);
+    world.adopt();
+    world.stored.record = None;
+    world.adopt();
+    assert_eq!(world.status(), Status::Authenticated);
+}
+
+// behaviour.md 5.9: another login's end in another tab's own storage is no news for this tab's own
+#[test]
+fn a_session_of_this_tab_alone_outlives_the_logout_of_another() {
+    let mut world = World::login(HOUR);
+    let timing = world.timing(0);
+    let tokens = world.server.issue();
+    world
+        .policy
+        .sign_in("own".to_owned(), tokens, timing, false);
+    world.store();
+    world.adopt();
+    world.stored.record = None;
+    world.bury("another", None);
+    world.adopt();
+    assert_eq!(world.status(), Status::Authenticated);
+}
+
 // behaviour.md 5.8; known-failures 45
 #[test]
 fn looking_at_an_unchanged_storage_tells_nobody_anything() {
@@ -1894,6 +1922,23 @@ fn a_token_that_changed_in_the_outside_source_repairs_a_401_without_a_refresh() 
     assert_eq!((world.loads, world.server.calls.len()), (2, 0));
     assert_eq!(world.server.sends_of("access-2"), 1);
     assert_eq!(world.events(), ["refreshed"]);
+}
+
+// behaviour.md 3.8, 5.12: the owner of the source signed in as somebody else
+#[test]
+fn tokens_of_another_person_from_the_outside_source_replay_nothing() {
+    let mut world = outside(HOUR);
+    world.outside.as_mut().unwrap().subject = Some("ada".to_owned());
+    world.request();
+    let mut attempt = world.begin();
+    world.next(&mut attempt);
+    world.hear(&mut attempt, 401);
+    let mut theirs = world.server.issue();
+    theirs.subject = Some("grace".to_owned());
+    world.outside = Some(theirs);
+    world.load_outside();
+    assert_eq!(world.events(), ["user_changed"]);
+    assert_eq!(world.next(&mut attempt), Step::Return, "nothing is sent");
 }
 
 // document 001

@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn an_open_breaker_pauses_even_without_a_cooldown() {
+        let mut breaker = Breaker::default();
+        let hasty = Limits {
+            max_failures: 1,
+            cooldown: 0,
+        };
+        breaker.fail(0, None, hasty, 0.0);
+        assert_eq!(breaker.retry_at(0), Some(SHORTEST_PAUSE));
+    }
+
+    #[test]
     fn retry_after_wins_when_it_is_later_and_is_capped() {
         let mut breaker = Breaker::default();
         breaker.fail(0, Some(20_000), LIMITS, 0.0);

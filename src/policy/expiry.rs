@@ -480,6 +480,25 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_handed_over_is_as_old_as_it_says() {
+        let jwt = |exp| Lifetimes {
+            jwt_exp: Some(exp),
+            jwt_iat: Some(exp - 3_600_000),
+            held: true,
+            ..Lifetimes::default()
+        };
+        let now = timing(NOON, None);
+        assert_eq!(
+            jwt(NOON + 600_000).expires_at(&now, None),
+            Some(NOON + 600_000)
+        );
+        assert_eq!(
+            jwt(NOON - 600_000).expires_at(&now, None),
+            Some(NOON - 600_000)
+        );
+    }
+
+    #[test]
     fn sources_that_disagree_yield_the_earliest() {
         let both = Lifetimes {
             relative: Some(3_600_000),
