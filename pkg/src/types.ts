@@ -31,7 +31,8 @@ export interface ClientOptions {
   lifetimeUnit?: 's' | 'ms'
   /**
    * Reads the answer of a login or refresh call that no preset fits. `body` is the parsed JSON object, or
-   * null. Return null when the answer holds no token.
+   * null. Return null when the answer holds no token. It runs while the other tabs wait for this refresh:
+   * it must not call the client.
    */
   parseTokens?: (body: unknown, response: Response) => TokenSet | null | Promise<TokenSet | null>
   /**
@@ -58,7 +59,7 @@ export interface ClientOptions {
   expiryBuffer?: number
   /** How long an answer of `getSession` is believed, ms. Default 5 000. */
   sessionCacheTtl?: number
-  /** Lifetime of a token whose server names none, ms (1.7). Default 900 000. */
+  /** Lifetime of a token whose server names none, ms (1.7). Default 900 000; 0 = assume none, a 401 tells. */
   defaultTokenLifetime?: number
   /** Limit of one call to an auth endpoint, ms. Past it the session is kept (2.5). Default 10 000. */
   refreshTimeout?: number
@@ -69,7 +70,10 @@ export interface ClientOptions {
    * Default false: the server decides, clocks can be wrong.
    */
   strict?: boolean
-  /** Share sign-ins, refreshes and sign-outs with the other tabs of the origin. Default true. */
+  /**
+   * Follow the sign-ins, refreshes and sign-outs of the origin's other tabs. Default true. With `false`, tabs
+   * that share localStorage still refresh one at a time, because a refresh token is good for one use.
+   */
   crossTab?: boolean
   /** The transport, for tests and other runtimes. Default: the platform's `fetch`. */
   fetch?: typeof globalThis.fetch
