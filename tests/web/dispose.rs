@@ -112,3 +112,29 @@ async fn disposing_during_a_refresh_leaves_no_timer() {
     assert_eq!(world.get_status("/x").await, 200);
     assert_eq!(world.server.count(TOKEN), 1);
 }
+
+// 5.13: a component that is mounted anew leaves a client behind, and requests of it on their way.
+#[wasm_bindgen_test]
+async fn a_disposed_client_does_not_spend_what_another_has_spent() {
+    for remember in [false, true] {
+        let world = World::oauth2();
+        world.server.script(TOKEN, &[grant(2), grant(3)]);
+        let held = json!({"status": 401, "text": "mine", "hold": "answer"});
+        world.server.script(X, &[held, only(2)]);
+        world.begin(&tokens(1), remember).await;
+        let answer = world.get("/x");
+        until("the send", || world.server.count(X) == 1).await;
+        world.core.dispose();
+        let next = world.open();
+        done(next.core.refresh(), "refresh").await;
+        world.server.open("answer");
+        // Whoever waited gets an end, be it the answer or an error.
+        let settled = js_sys::Promise::all_settled(&js_sys::Array::of1(&answer));
+        done(settled, "the request").await;
+        settle().await;
+        assert_eq!(world.server.count(TOKEN), 1);
+        assert!(world.server.got(TOKEN, &rt(1)));
+        assert_eq!(next.get_status("/x").await, 200);
+        assert_eq!(next.status(), "authenticated");
+    }
+}

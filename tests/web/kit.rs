@@ -475,7 +475,9 @@ impl World {
     /// Like `empty`, for tests that have patched the page already.
     pub(crate) fn behind(options: &Value) -> Self {
         let number = WORLDS.with(|worlds| worlds.replace(worlds.get() + 1));
-        let key = format!("web-test-{number}");
+        let key = options["storageKey"]
+            .as_str()
+            .map_or_else(|| format!("web-test-{number}"), str::to_owned);
         let server = Server::new();
         let options = js(options);
         for (name, value) in [

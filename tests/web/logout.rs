@@ -227,3 +227,26 @@ async fn a_page_that_comes_back_looks_into_storage_first() {
     assert_eq!(world.get_status("/x").await, 200);
     assert_eq!(world.server.tokens_at(X), [None]);
 }
+
+// 5.11: the answer of one person's logout does not end the session of the next.
+#[wasm_bindgen_test]
+async fn logging_out_everywhere_leaves_the_next_person_signed_in() {
+    const ALL: &str = "POST https://api.test/api/auth/logout-all";
+    let world = World::sanctum();
+    let held = json!({"json": {"revoked_count": 1}, "hold": "answer"});
+    world.server.script(ALL, &[held]);
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    let out = world.core.logout_all();
+    until("the call", || world.server.count(ALL) == 1).await;
+    world.sign_in(2).await;
+    world.server.open("answer");
+    let result = done(out, "logoutAll").await;
+    assert_eq!(get(&result, "confirmed"), JsValue::TRUE);
+    settle().await;
+    assert_eq!(world.status(), "authenticated");
+    assert!(!world.host.told("signed_out"));
+    assert!(world.in_session().unwrap().contains(&at(2)));
+    assert_eq!(world.get_status("/x").await, 200);
+    assert_eq!(world.server.tokens_at(ALL), [bearer(1)]);
+}

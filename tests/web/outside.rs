@@ -229,3 +229,68 @@ async fn a_sign_out_outside_is_noticed() {
     until("the event", || world.host.told("signed_out")).await;
     assert_eq!(world.status(), "signed_out");
 }
+
+fn of_person(n: u32) -> Value {
+    json!({"access_token": at(n), "expires_in": 3600, "user": {"id": n}})
+}
+
+// 3.8, 5.12: what one person asked for is not done in the name of the next.
+#[wasm_bindgen_test]
+async fn a_401_after_another_person_came_is_the_callers() {
+    let outside = Outside::new(&json!({}), vec![Ok(of_person(1)), Ok(of_person(2))]);
+    let world = &outside.world;
+    let held = json!({"status": 401, "text": "mine", "hold": "answer"});
+    world.server.script(X, &[held, only(2)]);
+    let answer = world.get("/x");
+    until("the send", || world.server.count(X) == 1).await;
+    world.core.clear_session_cache();
+    world.server.open("answer");
+    let answer = response(answer, "x").await;
+    assert_eq!(
+        (answer.status(), unread(&answer).await),
+        (401, "mine".into())
+    );
+    assert_eq!(world.server.tokens_at(X), [bearer(1)]);
+    until("the event", || world.host.told("user_changed")).await;
+    assert!(!world.host.told("refreshed"));
+    assert_eq!(world.get_status("/x").await, 200);
+    assert_eq!(world.server.tokens_at(X), [bearer(1), bearer(2)]);
+}
+
+// 5.3
+#[wasm_bindgen_test]
+async fn a_source_that_never_answers_is_given_up() {
+    let mut world = World::empty(&json!({"refreshTimeout": 3_000}));
+    let clock = Clock::new();
+    world.server.script(X, &[json!({"json": {}})]);
+    let silent = js_sys::Function::new_no_args("return new Promise(() => {})");
+    world.option("getSession", &silent);
+    world.start();
+    let answer = world.get("/x");
+    until("the deadline", || clock.pending() > 0).await;
+    clock.advance(2_900.0);
+    settle().await;
+    assert_eq!(world.server.count(X), 0);
+    clock.advance(200.0);
+    assert_eq!(status(answer, "x").await, 200);
+    assert_eq!(world.server.tokens_at(X), [None]);
+    done(world.core.ready(), "ready").await;
+}
+
+// 2.4
+#[wasm_bindgen_test]
+async fn a_source_that_fails_keeps_the_person() {
+    let answers = vec![Ok(of_person(1)), Err("down")];
+    let outside = Outside::new(&json!({"sessionCacheTtl": 0}), answers);
+    let world = &outside.world;
+    done(world.core.ready(), "ready").await;
+    let person = || {
+        let user = get(&get(&world.core.snapshot(), "session"), "user");
+        number(&user, "id")
+    };
+    assert!((person() - 1.0).abs() < f64::EPSILON);
+    assert_eq!(world.get_status("/x").await, 200);
+    assert!(outside.asked.get() > 1);
+    assert_eq!(world.status(), "authenticated");
+    assert!((person() - 1.0).abs() < f64::EPSILON);
+}

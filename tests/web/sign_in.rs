@@ -348,3 +348,96 @@ async fn calls_that_need_a_person_say_so() {
             .is_null()
     );
 }
+
+// 5.11: who signs out while a login is on its way is not signed in by its answer.
+#[wasm_bindgen_test]
+async fn a_login_that_lands_after_the_logout_is_discarded_and_revoked() {
+    let world = World::oauth2();
+    world
+        .server
+        .script(TOKEN, &[json!({"json": tokens(1), "hold": "login"})]);
+    world.server.script(REVOKE, &[json!({})]);
+    for remember in [false, true] {
+        let login = world.core.login(js(&json!({})).unchecked_into(), remember);
+        let calls = world.server.count(TOKEN) + 1;
+        until("the call", || world.server.count(TOKEN) == calls).await;
+        done(world.core.logout(), "logout").await;
+        world.server.open("login");
+        assert_eq!(fails_with(login, "login").await, "signed_out");
+        assert_ne!(world.status(), "authenticated");
+        assert!(world.in_local().is_none() && world.in_session().is_none());
+        assert!(!world.host.told("signed_in"));
+    }
+    assert_eq!(world.server.count(REVOKE), 2);
+    assert!(world.server.got(REVOKE, &rt(1)));
+}
+
+// 5.11, 5.12: the sign-in that was begun last has the last word.
+#[wasm_bindgen_test]
+async fn a_slow_login_does_not_replace_a_later_one() {
+    let world = World::oauth2();
+    let slow = json!({"json": tokens(1), "hold": "slow"});
+    world.server.script(TOKEN, &[slow, grant(2)]);
+    world.server.script(REVOKE, &[json!({})]);
+    world
+        .server
+        .script("GET https://api.test/x", &[json!({"json": {}})]);
+    let empty = || js(&json!({})).unchecked_into();
+    let first = world.core.login(empty(), false);
+    until("the call", || world.server.count(TOKEN) == 1).await;
+    done(world.core.login(empty(), false), "login").await;
+    world.server.open("slow");
+    assert_eq!(fails_with(first, "login").await, "user_changed");
+    assert!(world.server.got(REVOKE, &rt(1)));
+    assert_eq!(world.server.count(REVOKE), 1);
+    assert!(world.in_session().unwrap().contains(&rt(2)));
+    assert_eq!(world.host.events(), ["signed_in"]);
+    assert_eq!(world.get_status("/x").await, 200);
+    assert_eq!(
+        world.server.tokens_at("GET https://api.test/x"),
+        [bearer(2)]
+    );
+}
+
+/// A JWT with these claims, which nobody has signed.
+fn jwt(claims: &Value) -> String {
+    let window = web_sys::window().unwrap();
+    let payload = window.btoa(&claims.to_string()).unwrap();
+    let payload = payload.replace('+', "-").replace('/', "_");
+    format!("e30.{}.{CANARY}", payload.trim_end_matches('='))
+}
+
+// 1.9: the `iat` of a token that was minted earlier says nothing about the clocks.
+#[wasm_bindgen_test]
+async fn a_token_that_is_handed_over_is_believed_for_what_is_left() {
+    let world = World::new(&json!({"preset": "django"}));
+    let clock = Clock::new();
+    let seconds = (clock.now() / 1_000.0).floor();
+    for expires_at in [true, false] {
+        let claims = json!({"iat": seconds - 3_000.0, "exp": seconds + 600.0});
+        let mut held = json!({"accessToken": jwt(&claims)});
+        if expires_at {
+            held["expiresAt"] = json!(seconds + 600.0);
+        }
+        let session = world.begin(&held, false).await;
+        let left = number(&session, "expiresAt") - clock.now();
+        assert!((598_000.0..=600_000.0).contains(&left), "{left}");
+        let token = world.core.get_access_token(None);
+        assert_eq!(
+            done(token, "token").await,
+            held["accessToken"].as_str().unwrap()
+        );
+
+        let claims = json!({"iat": seconds - 7_200.0, "exp": seconds - 3_600.0});
+        let mut held = json!({"accessToken": jwt(&claims)});
+        if expires_at {
+            held["expiresAt"] = json!(seconds - 3_600.0);
+        }
+        let session = world.begin(&held, false).await;
+        assert!(number(&session, "expiresAt") < clock.now());
+        for validity in [None, Some(60_000.0)] {
+            let token = done(world.core.get_access_token(validity), "token").await;
+            assert!(token.is_null());
+        }
+    }
+}

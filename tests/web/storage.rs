@@ -279,3 +279,20 @@ async fn a_failed_refresh_leaves_the_record() {
     }
     assert!(!world.host.told("signed_out"));
 }
+
+// 6.15: the client tries out storage under a key that no app can choose.
+#[wasm_bindgen_test]
+async fn a_storage_key_of_probe_keeps_its_session() {
+    for remember in [false, true] {
+        let mut world = World::new(&json!({"preset": "oauth2", "storageKey": "probe"}));
+        world.server.script("GET https://api.test/", &[only(1)]);
+        world.begin(&tokens(1), remember).await;
+        let other = world.open();
+        assert_eq!(other.status(), "authenticated");
+        drop(other);
+        world.close();
+        world.start();
+        assert_eq!(world.status(), "authenticated");
+        assert_eq!(world.get_status("/x").await, 200);
+    }
+}

@@ -348,3 +348,52 @@ async fn without_locks_and_channels_everything_else_works() {
     page.dispatch_event(&event).unwrap();
     until("the other tab", || other.host.told("signed_out")).await;
 }
+
+// 5.5: what is kept in one place is refreshed once, whether or not the tabs talk.
+#[wasm_bindgen_test]
+async fn without_cross_tab_a_shared_session_is_still_refreshed_once() {
+    let world = World::new(&json!({"preset": "oauth2", "crossTab": false, "storage": "local"}));
+    let clock = Clock::new();
+    world.server.script(
+        TOKEN,
+        &[
+            json!({"json": tokens(2), "hold": "refresh"}),
+            json!({"status": 400, "json": {"error": "invalid_grant"}}),
+        ],
+    );
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    let other = world.open();
+    clock.jump(3_700_000.0);
+    let (mine, theirs) = (world.get("/x"), other.get("/x"));
+    until("the refresh", || world.server.count(TOKEN) == 1).await;
+    settle().await;
+    world.server.open("refresh");
+    assert_eq!(status(mine, "mine").await, 200);
+    assert_eq!(status(theirs, "theirs").await, 200);
+    assert_eq!(world.server.count(TOKEN), 1);
+    assert_eq!(world.server.tokens_at(X), [bearer(2), bearer(2)]);
+    assert_eq!(world.channel.heard(), 0);
+}
+
+// 5.11: each tab has a sessionStorage of its own, and a duplicated tab a copy of the record.
+#[wasm_bindgen_test]
+async fn a_logout_elsewhere_leaves_no_record_in_this_tabs_own_storage() {
+    let world = World::oauth2();
+    world.server.script(REVOKE, &[json!({})]);
+    world.sign_in(1).await;
+    let other = world.open();
+    settle().await;
+    let copy = world.in_session().unwrap();
+    let out = world.core.logout();
+    assert_eq!(world.in_session(), None);
+    // The tabs of this test share one storage: this is the other tab's.
+    storage("sessionStorage")
+        .set_item(world.key(), &copy)
+        .unwrap();
+    done(out, "logout").await;
+    until("the other tab", || other.host.told("signed_out")).await;
+    settle().await;
+    assert_eq!(world.in_session(), None);
+    assert_eq!(world.open().status(), "anonymous");
+}
