@@ -164,7 +164,8 @@ scenario('listeners call the client and throw, and nothing hangs', { noise: /./ 
   const tab = await world.signedIn('django')
   const errors = []
   tab.page.removeAllListeners('pageerror')
-  tab.page.on('pageerror', (error) => errors.push(error.message))
+  // Each browser puts words of its own in front.
+  tab.page.on('pageerror', (error) => errors.push(error.message.replace(/^.*Error: /, '')))
   await tab.run(() => {
     window.inside = new Promise((resolve) => {
       client.on('refreshed', () => {

@@ -132,8 +132,7 @@ for (const preset of Object.keys(PRESETS)) {
     const stored = await first.run(() => ({ ...localStorage }))
     await first.page.goto('about:blank')
     await first.close()
-    const context = first.page.context()
-    await context.addInitScript(ageOnce, stored)
+    first.profile.addInitScript(ageOnce, stored)
     const tabs = await Promise.all(Array.from({ length: 10 }, () => world.blank(preset)))
     const outcomes = await Promise.all(
       tabs.map(async (tab) => {
@@ -152,10 +151,9 @@ const NO_LEASE = '5.15 is open: without Web Locks there is only the compare-and-
 scenario('ten tabs without Web Locks', { todo: NO_LEASE }, async (world) => {
   const first = await world.signedIn('django', {}, REMEMBER)
   const stored = await first.run(() => ({ ...localStorage }))
-  const context = first.page.context()
   await first.close()
-  await context.addInitScript(ageOnce, stored)
-  await context.addInitScript(() => delete Navigator.prototype.locks)
+  first.profile.addInitScript(ageOnce, stored)
+  first.profile.addInitScript(() => delete Navigator.prototype.locks)
   const tabs = await Promise.all(Array.from({ length: 10 }, () => world.blank('django')))
   const outcomes = await Promise.all(
     tabs.map(async (tab) => {
@@ -204,9 +202,7 @@ scenario('oauth2: storage that arrives later than the lock', {}, async (world) =
 const NO_PEERS = '5.9 is open: tabs with a copied sessionStorage do not ask each other for a newer token'
 scenario('oauth2: an opened window spends no token twice', { todo: NO_PEERS }, async (world) => {
   const one = await world.signedIn('oauth2')
-  const opening = one.page.waitForEvent('popup')
-  await one.run(() => void window.open('/bare.html'))
-  const two = await world.adopt(await opening, 'oauth2').open()
+  const two = await (await world.popup(one, () => void window.open('/bare.html'), 'oauth2')).open()
   for (let round = 0; round < 2; round += 1) {
     await world.server.expire()
     for (const tab of [one, two]) {

@@ -1,14 +1,18 @@
 // One page with one client, driven from Node.
+import { setTimeout as pause } from 'node:timers/promises'
 
 /** How long a page may take for anything that a test waits for, ms. */
 const PATIENCE = 10_000
+/** Time between two looks, ms. */
+const LOOK = 20
 
 export class Tab {
   #world
   #options
 
-  constructor(world, page, options) {
+  constructor(world, profile, page, options) {
     this.#world = world
+    this.profile = profile
     this.page = page
     this.#options = options
   }
@@ -29,9 +33,13 @@ export class Tab {
     return this.page.evaluate(work, argument)
   }
 
-  /** Resolves when `test` holds in the page. */
-  until(test, argument) {
-    return this.page.waitForFunction(test, argument, { polling: 20, timeout: PATIENCE })
+  /** Resolves when `test` holds in the page. Asks from here: the page's timers may be slow, or not its own. */
+  async until(test, argument) {
+    const end = Date.now() + PATIENCE
+    while (!(await this.run(test, argument))) {
+      if (Date.now() > end) throw new Error(`it did not come: ${test}`)
+      await pause(LOOK)
+    }
   }
 
   /** Calls a method of the client: `{ value }`, or `{ error }` with its members. */
