@@ -2,6 +2,7 @@
 // asked first and the client second. After each of them no page may have complained, and no token, nor any
 // piece of one, may have shown up in what was said (behaviour.md 6.11, 7.23).
 import { after, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { BROWSER, closeBrowser, lacking } from './kit/browser.mjs'
 import { World } from './kit/world.mjs'
 
@@ -30,4 +31,15 @@ export function scenario(name, { todo, needs = [], ...options }, body) {
       await world.close()
     }
   })
+}
+
+/** What `look` finds, as soon as it finds something. */
+export async function eventually(look) {
+  const end = Date.now() + 5000
+  for (;;) {
+    const found = await look()
+    if (found) return found
+    if (Date.now() > end) throw new Error('it did not come')
+    await pause(20)
+  }
 }

@@ -3,7 +3,7 @@ import puppeteer from 'puppeteer-core'
 
 /** What can be done to a page of that browser, beyond what every page can. Scenarios say what they need. */
 const SKILLS = {
-  chromium: ['crash', 'freeze', 'offline'],
+  chromium: ['freeze', 'offline'],
   // WebDriver BiDi knows no commands for these.
   firefox: [],
 }
