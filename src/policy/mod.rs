@@ -275,6 +275,15 @@ impl Policy {
         }
     }
 
+    /// What the server said to a sign-out; `None` = nothing. A session that it does not know is as good
+    /// as ended (RFC 7009 §2.2).
+    pub fn sign_out_answered(&mut self, status: Option<u16>) {
+        let over = status.is_some_and(|status| (200..300).contains(&status) || status == 401);
+        if !over {
+            self.log(Log::SignOutUnconfirmed { status });
+        }
+    }
+
     /// Forgets the answer of the outside source, so that the next request asks again.
     pub fn clear_cache(&mut self) {
         self.cached_at = None;
