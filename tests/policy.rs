@@ -1899,7 +1899,7 @@ fn the_cache_is_dropped_on_a_401_on_an_error_on_sign_out_and_on_request() {
     let mut world = outside(HOUR);
     world.request();
     assert!(!world.policy.cache_is_stale(world.now));
-    world.policy.clear_cache();
+    world.policy.clear_cache(world.now);
     assert!(world.policy.cache_is_stale(world.now));
     world.request();
     let timing = world.timing(0);
