@@ -68,6 +68,7 @@ impl Jar {
     }
 }
 
+// behaviour.md 6.21, 6.22, 6.26
 #[test]
 fn tokens_are_hidden_and_the_csrf_token_is_readable() {
     let server = Server::relaxed();
@@ -111,6 +112,7 @@ fn the_cookie_opens_resources() {
     }
 }
 
+// behaviour.md 2.5, 6.21, 6.22, 7.28
 #[test]
 fn an_unsafe_request_needs_the_csrf_token() {
     let server = Server::relaxed();
@@ -151,6 +153,7 @@ fn an_unsafe_request_needs_the_csrf_token() {
     }
 }
 
+// behaviour.md 1.18
 #[test]
 fn a_refresh_renews_all_three_cookies() {
     let server = Server::relaxed();
@@ -170,6 +173,7 @@ fn a_refresh_renews_all_three_cookies() {
     jar.send(&server, "GET /api/bookings", "").expect(200);
 }
 
+// behaviour.md 1.18
 #[test]
 fn a_dead_session_is_401() {
     let server = Server::relaxed();
@@ -227,6 +231,7 @@ fn preflight(server: &Server, origin: &str, path: &str) -> (bool, bool) {
     (allowed.is_some(), cookies.is_some())
 }
 
+// behaviour.md 6.21
 #[test]
 fn cookies_are_for_pages_of_the_static_listener() {
     let options = |faults| Options {
@@ -263,6 +268,7 @@ fn cookies_are_for_pages_of_the_static_listener() {
     }
 }
 
+// behaviour.md 6.21, 7.28
 #[test]
 fn a_cross_site_page_cannot_trigger_a_refresh() {
     let server = Server::relaxed();

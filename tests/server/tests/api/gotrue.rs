@@ -59,6 +59,7 @@ fn every_request_needs_the_key() {
     }
 }
 
+// behaviour.md 1.18
 #[test]
 fn a_session_as_the_library_reads_it() {
     let server = Server::relaxed();
@@ -110,6 +111,7 @@ fn bad_sign_ins_have_codes() {
     assert_eq!(code(empty, json!({})), "validation_failed");
 }
 
+// behaviour.md 1.18, 2.5
 #[test]
 fn the_parent_of_the_active_token_brings_the_same_successor() {
     let server = Server::relaxed();
@@ -144,6 +146,7 @@ fn five_at_once_get_one_successor() {
     assert_eq!(successors.len(), 1);
 }
 
+// behaviour.md 1.18, 2.5
 #[test]
 fn an_older_token_ends_the_family() {
     let server = Server::relaxed();
@@ -157,6 +160,7 @@ fn an_older_token_ends_the_family() {
     refresh(&server, &other_login).expect(200);
 }
 
+// behaviour.md 1.18, 2.5
 #[test]
 fn a_session_ends_and_unknown_tokens_are_not_found() {
     let server = Server::relaxed();
@@ -169,6 +173,7 @@ fn a_session_ends_and_unknown_tokens_are_not_found() {
     assert_eq!(refused(&server, &token), "session_expired");
 }
 
+// behaviour.md 1.18
 #[test]
 fn the_code_travels_where_the_switch_says() {
     let server = Server::relaxed();
@@ -195,6 +200,7 @@ fn the_code_travels_where_the_switch_says() {
     assert_eq!(said("number"), (old, None));
 }
 
+// behaviour.md 1.18, 2.7
 #[test]
 fn an_expired_access_token_is_403_to_gotrue_and_401_to_postgrest() {
     let server = Server::relaxed();

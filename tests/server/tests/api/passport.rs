@@ -42,6 +42,7 @@ fn refusal(hint: &str, code: &str) -> Value {
     })
 }
 
+// behaviour.md 1.18
 #[test]
 fn a_code_brings_tokens_once() {
     let server = Server::relaxed();
@@ -80,6 +81,7 @@ fn the_user_behind_a_token() {
     }
 }
 
+// behaviour.md 1.18
 #[test]
 fn a_refresh_rotates_and_ends_the_access_token_before_it() {
     let server = Server::relaxed();
@@ -106,6 +108,7 @@ fn a_second_use_harms_nobody_else() {
     refresh(&server, &second).expect(200);
 }
 
+// behaviour.md 1.18, 2.5
 #[test]
 fn league_8_says_401_invalid_request() {
     let server = Server::relaxed();
@@ -138,6 +141,7 @@ fn a_refresh_prolongs_the_login() {
     refresh(&server, &token).expect(200);
 }
 
+// behaviour.md 2.5
 #[test]
 fn bad_requests_keep_their_codes() {
     let server = Server::relaxed();

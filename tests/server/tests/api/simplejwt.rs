@@ -35,6 +35,7 @@ fn refusal(detail: &str) -> Value {
     json!({ "detail": detail, "code": "token_not_valid" })
 }
 
+// behaviour.md 1.18, 1.20
 #[test]
 fn tokens_are_jwts_that_tell_their_end() {
     let server = Server::relaxed();
@@ -73,6 +74,7 @@ fn username_is_email_and_wrong_passwords_have_their_code() {
     send(json!({ "username": GRACE.0 })).expect(400);
 }
 
+// behaviour.md 1.12, 1.18
 #[test]
 fn without_rotation_a_refresh_brings_an_access_token_alone() {
     let server = Server::relaxed();
@@ -87,6 +89,7 @@ fn without_rotation_a_refresh_brings_an_access_token_alone() {
     }
 }
 
+// behaviour.md 1.18
 #[test]
 fn with_rotation_the_old_token_is_blacklisted_and_the_new_one_lives() {
     let server = Server::relaxed();
@@ -102,6 +105,7 @@ fn with_rotation_the_old_token_is_blacklisted_and_the_new_one_lives() {
     server.bearer("GET /api/bookings", &access).expect(200);
 }
 
+// behaviour.md 1.18, 2.5
 #[test]
 fn dead_refresh_tokens_say_why() {
     let server = Server::relaxed();
@@ -164,6 +168,7 @@ fn a_resource_names_the_token_class() {
     assert_eq!(refused(&access), expected);
 }
 
+// behaviour.md 1.18
 #[test]
 fn a_missing_slash_is_redirected() {
     let server = Server::relaxed();
