@@ -6,7 +6,7 @@
 use crate::requirement::Id;
 
 /// Where a test may come from beside the two documents.
-const OTHER_SOURCES: [&str; 4] = ["document ", "product.md", "README", "RFC "];
+const OTHER_SOURCES: [&str; 4] = ["document ", "product.md", "readme", "rfc "];
 const FORM: &str = "write `// 5.9, known-failures 12: why`";
 
 /// One test, and what it names.
@@ -147,7 +147,7 @@ fn ids(text: &str) -> Result<Comment, String> {
         let known = row.or(Some(piece).filter(|_| rows)).and_then(Id::known);
         if let Some(id) = known.or_else(|| Id::rule(piece)) {
             found.ids.push(id);
-        } else if OTHER_SOURCES.iter().any(|name| piece.starts_with(name)) {
+        } else if OTHER_SOURCES.iter().any(|name| lower.starts_with(name)) {
             found.elsewhere = true;
         } else if is_range(row.unwrap_or(piece)) {
             return Err(format!(

@@ -251,7 +251,7 @@ fn mistakes_of(path: &str, test: &Test, known: &BTreeSet<Id>) -> Vec<String> {
         Some(mistake) => mistakes.push(format!("{place}: {mistake}")),
         None if test.ids.is_empty() && !test.elsewhere && !path.starts_with(SERVER) => {
             mistakes.push(format!(
-                "{place}: `{}` names no requirement; write `// 5.9: why` above it, or `// README, Log lines`",
+                "{place}: `{}` names no requirement; write `// 5.9: why` above it, or `// README: Log lines`",
                 test.name
             ));
         }
