@@ -957,7 +957,7 @@ fn another_tab_learns_of_the_pause_from_storage() {
     );
 }
 
-// behaviour.md 2.12, 5.5: a tab that looks into storage does not forget its own failures
+// behaviour.md 2.12: a tab that looks into storage does not forget its own failures
 #[test]
 fn waking_probes_early_although_storage_still_says_to_wait() {
     let mut world = World::login(HOUR);
@@ -1388,7 +1388,7 @@ fn a_wall_clock_set_back_does_not_prolong_a_pause() {
     }
 }
 
-// behaviour.md 5.19, 5.21, 7.17; known-failures 32
+// behaviour.md 5.21, 7.17; known-failures 32
 #[test]
 fn three_hours_of_sleep_cost_one_refresh_and_no_request_with_the_old_token() {
     let mut world = World::login(HOUR);

@@ -18,7 +18,7 @@ pub(crate) struct Test {
     pub(crate) ids: Vec<Id>,
     /// Whether it names a source that is none of the two documents.
     pub(crate) elsewhere: bool,
-    /// It is known to fail, so it shows nothing yet.
+    /// It is known to fail, or is not run, so it shows nothing yet.
     pub(crate) todo: bool,
     /// What is wrong with the comment above it.
     pub(crate) mistake: Option<String>,
@@ -28,15 +28,21 @@ pub(crate) struct Test {
 pub(crate) fn rust(source: &str) -> Vec<Test> {
     let mut tests = Vec::new();
     let mut above = Comment::default();
-    let mut is_test = false;
+    let (mut is_test, mut ignored) = (false, false);
     for (line, text) in numbered(source) {
         if let Some(comment) = text.strip_prefix("//") {
             above.add(comment);
         } else if text.starts_with("#[test]") || text.starts_with("#[wasm_bindgen_test") {
             is_test = true;
+        } else if text.starts_with("#[ignore") {
+            ignored = true;
         } else if let (true, Some(name)) = (is_test, function(text)) {
-            tests.push(above.take().test(name, line));
-            is_test = false;
+            let test = above.take().test(name, line);
+            tests.push(Test {
+                todo: ignored,
+                ..test
+            });
+            (is_test, ignored) = (false, false);
         } else if !is_test && !text.starts_with("#[") {
             above = Comment::default();
         }
@@ -193,7 +199,9 @@ fn name(test: &mut Test, lines: &[&str], blocks: &[Block]) {
     let title = blocks.iter().rev().find_map(|block| block.title.clone());
     test.name = literal(&call).or(title).unwrap_or_default();
     let mut all = Comment::default();
-    blocks.iter().for_each(|block| all.join(&block.comment));
+    for block in blocks {
+        all.join(&block.comment);
+    }
     test.ids.extend(all.ids);
     test.elsewhere |= all.elsewhere;
     test.mistake = test.mistake.take().or(all.mistake);
@@ -265,7 +273,7 @@ mod tests {
     fn rust_tests_are_found_with_their_comments() {
         let source = "// 9.9: about a helper\nfn helper() {}\n\n// 5.1: why\n// and more\n#[test]\n\
             fn one() {}\n\n#[wasm_bindgen_test]\nasync fn two() {\n    // 1.1\n    let x = 1;\n}\n\n\
-            // 7.1\n#[test]\n#[allow(\n    x\n)]\nfn three(x: u8) {}\n";
+            // 7.1\n#[test]\n#[ignore]\n#[allow(\n    x\n)]\nfn three(x: u8) {}\n";
         let found = rust(source);
         let found: Vec<_> = found
             .iter()
@@ -276,9 +284,10 @@ mod tests {
             [
                 ("one", 7, vec!["5.1".to_owned()]),
                 ("two", 10, vec![]),
-                ("three", 20, vec!["7.1".to_owned()])
+                ("three", 21, vec!["7.1".to_owned()])
             ]
         );
+        assert_eq!(rust(source).iter().filter(|test| test.todo).count(), 1);
         let wrong = rust("// 1.1 to 1.5\n#[test]\nfn ranged() {}\n");
         assert!(wrong[0].mistake.is_some() && wrong[0].ids.is_empty());
     }

@@ -13,6 +13,7 @@ mod demo;
 mod guard;
 mod host;
 mod map;
+mod not_built;
 mod npm;
 mod project;
 mod requirement;
