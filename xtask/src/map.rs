@@ -71,7 +71,7 @@ fn complain(mistakes: &[String]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{} mistakes in the map of requirements and tests\n    {}",
+        "the map of requirements and tests ({}):\n    {}",
         mistakes.len(),
         mistakes.join("\n    ")
     )
