@@ -199,7 +199,7 @@ impl World {
 
     fn token(&self) -> Option<String> {
         let session = self.policy.session()?;
-        Some(session.access_token.reveal().to_owned())
+        Some(session.access_token.as_ref().unwrap().reveal().to_owned())
     }
 
     /// The answer arrives. On a 401 the shell looks at storage first.
@@ -265,7 +265,9 @@ impl World {
             Commit::Store => self.store(),
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
             Commit::Keep => {}
-            Commit::Revoke(tokens) => self.revoked.push(tokens.access_token.reveal().to_owned()),
+            Commit::Revoke(tokens) => self
+                .revoked
+                .push(tokens.access_token.as_ref().unwrap().reveal().to_owned()),
         }
     }
 
@@ -279,7 +281,14 @@ impl World {
         {
             self.stored.record = None;
         }
-        self.stored.tombstone = Some(Tombstone { sid, dead });
+        self.stored.tombstones.insert(
+            0,
+            Tombstone {
+                sid,
+                dead,
+                ..Tombstone::default()
+            },
+        );
     }
 
     fn load_outside(&mut self) {
@@ -293,7 +302,7 @@ impl World {
     /// Another tab of the same browser refreshed and stored its token; returns that token.
     fn other_tab_refreshes(&mut self) -> String {
         let fresh = self.server.issue();
-        let access = fresh.access_token.reveal().to_owned();
+        let access = fresh.access_token.as_ref().unwrap().reveal().to_owned();
         let expires_at = Some(self.now.wall + self.server.lifetime);
         let record = self.stored.record.as_mut().expect("a stored session");
         record.session.rotation += 1;
@@ -359,7 +368,7 @@ impl World {
 
 fn tokens(access: &str, refresh: Option<&str>, lifetime: Option<i64>) -> TokenSet {
     TokenSet {
-        access_token: secret(access),
+        access_token: Some(secret(access)),
         refresh_token: refresh.map(secret),
         lifetimes: Lifetimes {
             relative: lifetime,
@@ -715,7 +724,7 @@ fn the_code_token_revoked_ends_the_session_without_a_refresh_call() {
     assert_eq!(world.events(), ["reauth_required"]);
     assert_eq!(world.status(), Status::ReauthRequired);
     assert!(world.policy.session().is_none() && world.stored.record.is_none());
-    assert_eq!(world.stored.tombstone.unwrap().dead, Some(Dead::Revoked));
+    assert_eq!(world.stored.tombstones[0].dead, Some(Dead::Revoked));
     assert_eq!(world.policy.metrics().refreshes, 0);
 }
 
@@ -1439,7 +1448,7 @@ fn the_timer_never_spins_whatever_keeps_it_from_refreshing() {
     let mut spent = World::login(HOUR);
     let mut record = spent.stored.record.clone().unwrap();
     record.session.rotation += 1;
-    record.session.access_token = secret("access-2");
+    record.session.access_token = Some(secret("access-2"));
     record.session.refresh_expires_at = Some(START + MINUTE);
     spent.stored.record = Some(record);
     spent.adopt();
@@ -1464,11 +1473,11 @@ fn the_timer_never_spins_whatever_keeps_it_from_refreshing() {
 #[test]
 fn a_hidden_tab_that_nobody_uses_does_not_keep_the_session_alive() {
     let mut world = World::login(HOUR);
-    world.policy.set_visible(false);
+    world.policy.set_visible(false, 0.0);
     assert_eq!(world.policy.poll_timeout(world.now), None);
     world.pass(59 * MINUTE);
     assert_eq!(world.policy.handle_timeout(world.now), None);
-    world.policy.set_visible(true);
+    world.policy.set_visible(true, 0.0);
     assert_eq!(world.policy.poll_timeout(world.now), Some(0));
     assert!(world.policy.handle_timeout(world.now).is_some());
 }
@@ -1478,7 +1487,7 @@ fn a_hidden_tab_that_nobody_uses_does_not_keep_the_session_alive() {
 fn a_hidden_tab_stops_refreshing_once_a_whole_lifetime_passed_without_a_request() {
     let mut world = World::login(HOUR);
     assert_eq!(world.request(), Outcome::Got(200));
-    world.policy.set_visible(false);
+    world.policy.set_visible(false, 0.0);
     let start = world.now.wall;
     while world.now.wall - start < DAY {
         world.timer_tick();
@@ -1537,14 +1546,16 @@ fn a_refresh_that_returns_after_a_logout_is_revoked_and_changes_nothing() {
         .policy
         .plan_refresh(world.policy.generation(), world.now, true)
         .unwrap();
-    world.policy.sign_out();
+    world.policy.sign_out(world.now);
     world.bury("ada", None);
     let late = RefreshAnswer::Tokens(world.server.issue());
     let (timing, stored) = (world.timing(100), world.stored.clone());
     let commit = world
         .policy
         .finish_refresh(&plan, late, timing, &stored, 0.0);
-    assert!(matches!(&commit, Commit::Revoke(set) if set.access_token.reveal() == "access-2"));
+    assert!(
+        matches!(&commit, Commit::Revoke(set) if set.access_token.as_ref().unwrap().reveal() == "access-2")
+    );
     assert_eq!(world.status(), Status::SignedOut);
     assert_eq!(world.policy.record(), None);
     assert_eq!(world.events(), ["signed_out"]);
@@ -1553,7 +1564,7 @@ fn a_refresh_that_returns_after_a_logout_is_revoked_and_changes_nothing() {
 // behaviour.md 5.11, 5.16: the same where nothing can be stored
 #[test]
 fn without_storage_a_late_refresh_is_revoked_all_the_same() {
-    let sign_out = |world: &mut World| drop(world.policy.sign_out());
+    let sign_out = |world: &mut World| drop(world.policy.sign_out(world.now));
     let sign_in = |world: &mut World| world.sign_in("grace");
     for change in [&sign_out as &dyn Fn(&mut World), &sign_in] {
         let mut world = World::login(MINUTE);
@@ -1698,7 +1709,7 @@ fn requests_that_waited_when_somebody_signed_out_are_not_sent() {
     world.pass(2 * MINUTE);
     let mut waiting = world.begin();
     assert!(matches!(world.next(&mut waiting), Step::Refresh(_)));
-    world.policy.sign_out();
+    world.policy.sign_out(world.now);
     assert_eq!(world.next(&mut waiting), Step::Fail(Code::SignedOut.into()));
     assert_eq!(world.server.seen, []);
 }
@@ -1901,7 +1912,7 @@ fn the_cache_is_dropped_on_a_401_on_an_error_on_sign_out_and_on_request() {
         "an error signs nobody out"
     );
     world.request();
-    world.policy.sign_out();
+    world.policy.sign_out(world.now);
     assert!(world.policy.cache_is_stale(world.now));
     let mut world = outside(HOUR);
     world.request();

@@ -6,6 +6,9 @@ import { type Built, build, isBase, rejectAborted, whileWanted } from './request
 import { LOADING, NO_METRICS, nextState } from './state.js'
 import type { Client, ClientOptions, Metrics, Snapshot } from './types.js'
 
+// Taken at import, so that a page which is patched later cannot listen in (behaviour.md 6.13).
+const nativeFetch = globalThis.fetch
+
 /** `createClient` for both entry points; they differ in how the core is loaded. */
 export function makeClient(options: ClientOptions, load: LoadCore): Client {
   const settings = { ...options }
@@ -73,7 +76,7 @@ function makeRuntime(settings: ClientOptions, load: LoadCore): Runtime {
 
   const begin = (Core: CoreConstructor): Core => {
     if (disposed) throw gone()
-    core = new Core(settings, host)
+    core = new Core(own(settings, 'fetch') ? settings : { ...settings, fetch: nativeFetch }, host)
     return core
   }
 

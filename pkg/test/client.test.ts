@@ -36,7 +36,7 @@ test('one core is made, at first use', async () => {
   const client = makeClient(OPTIONS, load)
   await Promise.all([client.ready, client.fetch('a'), client.getSession(), client.ready])
   assert.equal(loads(), 1)
-  assert.deepEqual(only(cores).options, OPTIONS)
+  assert.deepEqual(only(cores).options, { ...OPTIONS, fetch: globalThis.fetch })
 })
 
 // README: Use it

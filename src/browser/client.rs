@@ -51,18 +51,22 @@ impl Core {
 
     /// Signs in with credentials.
     pub fn login(&self, credentials: Object, remember: bool) -> Promise {
-        self.promise(|inner| inner.enter(Door::Login, credentials, remember))
+        self.entrance(Door::Login, &credentials, remember)
     }
 
     /// Creates an account and signs in.
     pub fn register(&self, details: Object, remember: bool) -> Promise {
-        self.promise(|inner| inner.enter(Door::Register, details, remember))
+        self.entrance(Door::Register, &details, remember)
     }
 
     /// Renews the token now, through the shared refresh.
     pub fn refresh(&self) -> Promise {
         self.promise(|inner| async move {
             inner.load_if_stale().await;
+            if inner.options.dialect.tokenless && inner.sid().is_none() {
+                let restored = inner.enter(Door::Restore, &Object::new(), false);
+                return JsFuture::from(restored).await;
+            }
             inner.signed_in()?;
             let wanted = inner.with(|policy| policy.generation());
             JsFuture::from(inner.refresh(wanted)).await?;
@@ -143,6 +147,13 @@ impl Core {
 }
 
 impl Core {
+    fn entrance(&self, door: Door, body: &Object, remember: bool) -> Promise {
+        if self.inner.disposed.get() {
+            return Promise::reject(&error::to_js(&Error::new(Code::Disposed)));
+        }
+        self.inner.enter(door, body, remember)
+    }
+
     fn promise<F, W>(&self, work: F) -> Promise
     where
         F: FnOnce(Rc<Inner>) -> W,

@@ -116,7 +116,14 @@ impl Breaker {
 
     /// A failure that does not count (429): wait, but never open.
     pub fn wait(&mut self, now: i64, retry_after: Option<i64>, roll: f64) {
-        let pause = retry_after.map_or_else(|| jittered(BACKOFF * 5, roll), cap);
+        self.pause(
+            now,
+            retry_after.map_or_else(|| jittered(BACKOFF * 5, roll), cap),
+        );
+    }
+
+    /// No call for `pause` ms, and nothing else.
+    pub fn pause(&mut self, now: i64, pause: i64) {
         let earlier = self.retry_at(now).unwrap_or(now);
         self.not_before = earlier.max(now.saturating_add(pause));
         self.since = now;

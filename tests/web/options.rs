@@ -131,13 +131,28 @@ fn texts_of_the_wrong_kind_are_refused() {
         ),
         ("tokenFields", json!({"tokenFields": {"accessToken": 5}})),
         ("refreshCall", json!({"refreshCall": {"send": 5}})),
+        ("apiKey", json!({"apiKey": "two words"})),
+        ("csrf.header", json!({"csrf": {"header": "two words"}})),
+        ("csrf.cookie", json!({"csrf": {"cookie": "a=b"}})),
+        (
+            "loginUrl",
+            json!({"loginUrl": "https://elsewhere.test/login"}),
+        ),
+        ("loginUrl", json!({"loginUrl": "javascript:alert(1)"})),
+        ("storage", json!({"storage": {"getItem": 1}})),
     ]);
 }
 
 // 6.12
 #[wasm_bindgen_test]
 fn objects_lists_flags_and_functions_of_the_wrong_kind_are_refused() {
-    for field in ["endpoints", "refreshCall", "tokenFields", "circuitBreaker"] {
+    for field in [
+        "endpoints",
+        "refreshCall",
+        "tokenFields",
+        "circuitBreaker",
+        "csrf",
+    ] {
         for wrong in [json!(5), json!("x"), json!([]), json!(null), json!(true)] {
             refuses(&js(&json!({field: wrong})), field);
         }
@@ -147,7 +162,13 @@ fn objects_lists_flags_and_functions_of_the_wrong_kind_are_refused() {
             refuses(&js(&json!({field: wrong})), field);
         }
     }
-    for field in ["parseTokens", "getSession", "refreshSession", "fetch"] {
+    for field in [
+        "parseTokens",
+        "getSession",
+        "refreshSession",
+        "isAuthError",
+        "fetch",
+    ] {
         for wrong in [json!("x"), json!(1), json!(null), json!({}), json!(true)] {
             refuses(&js(&json!({field: wrong})), field);
         }
@@ -260,10 +281,6 @@ fn refresh_calls_that_make_no_sense_are_refused() {
         (
             "refreshCall.send",
             json!({"refreshCall": {"send": "header"}}),
-        ),
-        (
-            "refreshCall.send",
-            json!({"refreshCall": {"send": "cookie"}}),
         ),
         (
             "refreshCall.method",
