@@ -26,6 +26,8 @@ impl Body for Json {
         match found {
             Some(Value::Number(number)) => number.as_f64().map_or(Field::Other, Field::Number),
             Some(Value::String(text)) => Field::Text(text.clone()),
+            Some(Value::Bool(flag)) => Field::Flag(*flag),
+            None | Some(Value::Null) => Field::Absent,
             _ => Field::Other,
         }
     }
@@ -36,6 +38,7 @@ fn dialect(unit: i64, untyped: bool) -> Dialect {
         fields: TokenFields::default(),
         unit,
         untyped,
+        tokenless: false,
     }
 }
 
@@ -107,7 +110,7 @@ fn member_name() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    // behaviour.md 1.1, 1.2, 1.5, 1.15, 7.25
+    // behaviour.md 1.1, 1.2, 1.5, 1.15, 1.16, 7.25
     #[test]
     fn any_json_is_a_token_response_or_unusable(
         body in any_json(),
@@ -116,8 +119,8 @@ proptest! {
     ) {
         let body = Json(body);
         if let Ok(tokens) = read_tokens(&body, &dialect(unit, untyped)) {
-            prop_assert!(tokens.access_token.reveal().bytes().all(|byte| byte.is_ascii_graphic()));
-            prop_assert!(!tokens.access_token.reveal().is_empty());
+            prop_assert!(tokens.access_token.as_ref().unwrap().reveal().bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert!(!tokens.access_token.as_ref().unwrap().reveal().is_empty());
             for lifetime in [tokens.lifetimes.relative, tokens.refresh_lifetime].into_iter().flatten() {
                 prop_assert!((1..=TEN_YEARS).contains(&lifetime), "{lifetime}");
             }
@@ -173,7 +176,7 @@ proptest! {
         let fields = TokenFields { access_token: Some(path.clone()), ..TokenFields::default() };
         let dialect = Dialect { fields, ..dialect(1000, true) };
         let read = read_tokens(&Json(inner), &dialect).unwrap();
-        prop_assert_eq!(read.access_token.reveal(), token.as_str());
+        prop_assert_eq!(read.access_token.as_ref().unwrap().reveal(), token.as_str());
         if path != "token" {
             let elsewhere = Json(json!({"token": token}));
             prop_assert_eq!(read_tokens(&elsewhere, &dialect), Err(Unusable::Malformed));
@@ -288,6 +291,7 @@ proptest! {
         }
     }
 
+    // behaviour.md 2.6
     #[test]
     fn retry_after_seconds_are_exact_up_to_an_hour(
         seconds in 0_i64..10_000,
@@ -296,6 +300,7 @@ proptest! {
         prop_assert_eq!(retry_after(&seconds.to_string(), now), Some((seconds * 1000).min(HOUR)));
     }
 
+    // behaviour.md 1.8, 2.6, 7.25
     #[test]
     fn any_text_is_a_moment_or_nothing(
         text in prop_oneof![".{0,40}", "[0-9TZ:+., -]{0,30}", hostile_text()],
@@ -306,6 +311,7 @@ proptest! {
         }
     }
 
+    // behaviour.md 1.8, 7.25
     #[test]
     fn any_number_is_a_moment_or_nothing(number: f64) {
         if let Some(moment) = instant(&Field::Number(number)) {
@@ -321,7 +327,7 @@ proptest! {
         default in prop::option::of(10_001_i64..1_000_000_000),
     ) {
         let relative = relative.map(|ms| ms.max(took + 1));
-        let lifetimes = Lifetimes { relative, absolute, jwt_exp: exp, jwt_iat: iat, held: false };
+        let lifetimes = Lifetimes { relative, absolute, jwt_exp: exp, jwt_iat: iat, unreadable: false, held: false };
         let timing = Timing { sent: at(sent), received: at(sent + took), date };
         if let Some(end) = lifetimes.expires_at(&timing, default) {
             prop_assert!(end > timing.sent.wall, "{lifetimes:?} ends {} ms ago", timing.sent.wall - end);
@@ -379,6 +385,7 @@ proptest! {
         prop_assert_eq!(jwt_payload(&token), Some(payload));
     }
 
+    // behaviour.md 1.20, 7.25
     #[test]
     fn any_token_is_a_jwt_or_opaque(
         token in prop_oneof!["\\PC{0,60}", "[A-Za-z0-9_=+/-]{0,9}(\\.[A-Za-z0-9_=+/-]{0,9}){0,5}"],
@@ -433,9 +440,9 @@ proptest! {
     fn every_failure_has_a_class_and_server_faults_are_never_terminal(status: u16, code in prop::option::of(prop_oneof![
         ".{0,20}", Just("invalid_grant".to_owned()), Just("TOKEN_REVOKED".to_owned()), Just("invalid_client".to_owned()),
     ])) {
-        let class = classify(&Failure::Status(status, code.clone()));
+        let class = classify(&Failure::Status(status, code.clone()), &[]);
         if status >= 500 || matches!(status, 408 | 409 | 425 | 429) {
-            let passing = matches!(class, Class::Transient { .. }) || status == 501 && class == Class::Config;
+            let passing = matches!(class, Class::Transient { .. } | Class::Conflict | Class::TooEarly) || status == 501 && class == Class::Config;
             prop_assert!(passing, "{status} {code:?}: {class:?}");
         }
         if matches!(class, Class::Terminal(_)) {
@@ -626,7 +633,7 @@ impl Life {
         let secret =
             |kind: &str, number: u32| Secret::new(format!("canary-{kind}-{number}")).unwrap();
         TokenSet {
-            access_token: secret("a", self.issued),
+            access_token: Some(secret("a", self.issued)),
             refresh_token: (!bare).then(|| secret("r", self.issued)),
             lifetimes: Lifetimes {
                 relative: lifetime,
@@ -667,7 +674,7 @@ impl Life {
             Act::Adopt(other) => self.other_tab(&other),
             Act::Woke(asleep) => self.policy.woke(self.now, asleep),
             Act::Timer => self.timer()?,
-            Act::Visible(visible) => self.policy.set_visible(visible),
+            Act::Visible(visible) => self.policy.set_visible(visible, 0.5),
             Act::Outside(answer) => self.outside(answer),
         }
         self.check()
@@ -681,14 +688,11 @@ impl Life {
     }
 
     fn sign_out(&mut self) {
-        let Some(session) = self.policy.sign_out() else {
+        let Some(session) = self.policy.sign_out(self.now) else {
             return;
         };
         self.stored.record = None;
-        self.stored.tombstone = Some(Tombstone {
-            sid: session.sid,
-            dead: None,
-        });
+        self.bury(&session.sid, None);
     }
 
     fn begin(&mut self, unloading: bool) {
@@ -768,7 +772,7 @@ impl Life {
                 prop_assert!(replayable && request.sends == 1);
                 request.in_flight = false;
             }
-            Verdict::Peek => {}
+            Verdict::Peek | Verdict::Prime => {}
             Verdict::Done | Verdict::Over(_) => {
                 self.requests.remove(index);
             }
@@ -861,9 +865,9 @@ impl Life {
                 let ours = record.as_ref().map(|record| &record.session);
                 if let (Some(theirs), Some(ours)) = (theirs, ours) {
                     let buried = before
-                        .tombstone
-                        .as_ref()
-                        .is_some_and(|tombstone| tombstone.sid == theirs.sid);
+                        .tombstones
+                        .iter()
+                        .any(|tombstone| tombstone.sid == theirs.sid);
                     prop_assert!(
                         buried || theirs.sid == ours.sid,
                         "another login is overwritten"
@@ -873,13 +877,14 @@ impl Life {
                         "a newer token is overwritten"
                     );
                 }
-                if let (Some(tombstone), Some(ours)) = (&before.tombstone, ours) {
-                    prop_assert!(tombstone.sid != ours.sid, "the dead are stored again");
+                for tombstone in &before.tombstones {
+                    let again = ours.is_some_and(|ours| ours.sid == tombstone.sid);
+                    prop_assert!(!again, "the dead are stored again");
                 }
                 self.stored.record = record;
             }
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep | Commit::Revoke(_) => {}
+            Commit::Keep | Commit::Abandon(_) | Commit::Revoke(_) => {}
         }
         Ok(())
     }
@@ -891,7 +896,14 @@ impl Life {
             .record
             .take()
             .filter(|record| record.session.sid != sid);
-        self.stored.tombstone = Some(Tombstone { sid, dead });
+        self.stored.tombstones.insert(
+            0,
+            Tombstone {
+                sid,
+                dead,
+                ..Tombstone::default()
+            },
+        );
     }
 
     fn other_tab(&mut self, other: &Other) {
@@ -985,7 +997,7 @@ impl Life {
 }
 
 proptest! {
-    // behaviour.md 2.2 to 2.16, 3.6 to 3.17, 5.10 to 5.12, 6.11, 7.25
+    // behaviour.md 2.5, 2.7, 2.10, 2.11, 2.15, 3.8, 3.10, 5.10, 5.11, 5.12, 5.20, 6.11, 7.25
     #[test]
     fn no_life_of_a_tab_breaks_the_rules(
         config in any_config(),

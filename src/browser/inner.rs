@@ -1,5 +1,6 @@
 //! What all parts of one client share, and how they reach the policy.
 
+use super::account::Entering;
 use super::answer;
 use super::clock;
 use super::error;
@@ -11,7 +12,8 @@ use super::tabs::Tabs;
 use super::view;
 use super::wake::{self, Listeners, Wake};
 use crate::policy::{
-    Code, Dead, Dialect, Error, Generation, Policy, Session, Timing, TokenFields, TokenSet,
+    Code, Dead, Dialect, Error, Generation, Output, Policy, Secret, Session, Timing, TokenFields,
+    TokenSet,
 };
 use gloo_timers::callback::Timeout;
 use js_sys::{Function, JsString, Promise};
@@ -54,6 +56,8 @@ pub(super) struct Inner {
     pub(super) tabs: Tabs,
     pub(super) user: RefCell<JsValue>,
     pub(super) refreshing: RefCell<Option<Running>>,
+    pub(super) entering: RefCell<Option<(Entering, Promise)>>,
+    pub(super) priming: RefCell<Option<Promise>>,
     pub(super) disposed: Cell<bool>,
     pub(super) leaving: Cell<bool>,
     /// Sign-ins that were begun, and the last one that nothing earlier may undo.
@@ -104,6 +108,7 @@ impl Inner {
                     fields: TokenFields::default(),
                     unit: 1000,
                     untyped: true,
+                    tokenless: options.dialect.tokenless,
                 },
                 names: Names {
                     authorization: JsString::from("authorization"),
@@ -115,6 +120,8 @@ impl Inner {
                 policy: RefCell::new(Policy::new(options.policy.clone())),
                 user: RefCell::new(JsValue::UNDEFINED),
                 refreshing: RefCell::new(None),
+                entering: RefCell::new(None),
+                priming: RefCell::new(None),
                 disposed: Cell::new(false),
                 leaving: Cell::new(false),
                 entrances: Cell::new(0),
@@ -179,7 +186,7 @@ impl Inner {
         {
             return Some(value.clone());
         }
-        let token = policy.session()?.access_token.reveal();
+        let token = policy.session()?.access_token.as_ref()?.reveal();
         let value = JsString::from(["Bearer ", token].concat());
         self.header.replace(Some((generation, value.clone())));
         Some(value)
@@ -232,7 +239,14 @@ impl Inner {
         let remember = self.options.place == Place::Local
             || (remember && self.options.place == Place::Session);
         let before = self.remembered();
-        self.with(|policy| policy.sign_in(clock::random_id(), tokens, timing, remember));
+        let copies = self.options.place == Place::Session && !remember;
+        let key = Secret::new(clock::random_key()).filter(|_| copies);
+        self.with(|policy| {
+            policy.sign_in(clock::random_id(), tokens, timing, remember);
+            if let Some(key) = key {
+                policy.set_handover_key(key);
+            }
+        });
         if before.is_some_and(|before| before != remember) {
             self.storage.remove(!remember);
         }
@@ -255,13 +269,13 @@ impl Inner {
             self.with(|policy| policy.adopt(&found.stored, clock::now()));
         }
         self.settled.set(self.entrances.get());
-        let session = self.with(Policy::sign_out);
+        let session = self.with(|policy| policy.sign_out(clock::now()));
         self.user.replace(JsValue::UNDEFINED);
         self.header.replace(None);
         match &session {
             Some(session) => {
                 self.storage.remove_login(&session.sid);
-                self.storage.bury(&session.sid, None);
+                self.bury(&session.sid, None);
             }
             None => [false, true]
                 .into_iter()
@@ -276,8 +290,14 @@ impl Inner {
         self.user.replace(JsValue::UNDEFINED);
         self.header.replace(None);
         self.storage.remove_login(sid);
-        self.storage.bury(sid, Some(dead));
+        self.bury(sid, Some(dead));
         self.tabs.hint();
+    }
+
+    fn bury(&self, sid: &str, dead: Option<Dead>) {
+        let now = clock::now();
+        let tombstone = self.with(|policy| policy.tombstone(sid.to_owned(), dead, now));
+        self.storage.bury(tombstone);
     }
 
     /// Reads storage and takes over what another tab did.
@@ -365,7 +385,7 @@ impl Inner {
         }
         let found = self.storage.read(None);
         self.with(|policy| {
-            policy.set_visible(wake::visible());
+            policy.set_visible(wake::visible(), clock::roll());
             policy.load(&found.stored, clock::now());
         });
         self.take_user(&found);
@@ -433,13 +453,13 @@ impl Inner {
                 if wake == Wake::Leaving {
                     self.tabs.unmark();
                 }
-                self.with(|policy| policy.set_visible(false));
+                self.with(|policy| policy.set_visible(false, clock::roll()));
             }
             Wake::Storage => self.read_storage(),
             Wake::Seen | Wake::Up => {
                 self.read_storage();
                 self.with(|policy| {
-                    policy.set_visible(wake::visible());
+                    policy.set_visible(wake::visible(), clock::roll());
                     policy.woke(clock::now(), wake == Wake::Up);
                 });
                 self.on_timer();
@@ -457,7 +477,7 @@ impl Inner {
     }
 
     fn arm(&self) {
-        let delay = self.policy.borrow().poll_timeout(clock::now());
+        let delay = self.policy.borrow_mut().poll_timeout(clock::now());
         let delay = delay.filter(|_| !self.disposed.get() && self.refreshing.borrow().is_none());
         let timer = delay
             .and_then(|delay| u32::try_from(delay).ok())
@@ -495,6 +515,9 @@ impl Inner {
             let output = self.policy.borrow_mut().poll_output();
             let Some(output) = output else { return };
             view::deliver(self, &output, clock::now());
+            if let Output::Event(event) = &output {
+                self.send_to_login(event);
+            }
         }
     }
 

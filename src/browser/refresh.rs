@@ -53,6 +53,12 @@ impl Inner {
         }
     }
 
+    /// The refresh in flight, if there is one.
+    pub(super) fn running_refresh(&self) -> Option<Promise> {
+        let running = self.refreshing.borrow();
+        running.as_ref().map(|running| running.promise.clone())
+    }
+
     fn start_refresh(self: &Rc<Self>, wanted: Generation) -> Promise {
         let inner = Rc::clone(self);
         let promise = js::promise(async move {
@@ -176,9 +182,22 @@ impl Inner {
         );
     }
 
+    /// Notes in storage that a call goes out: a page that comes after this one has to know that its
+    /// answer may be lost (behaviour.md 5.5, 5.14). Not worth a word if it fails.
+    fn write_ahead(&self) {
+        if self.options.policy.outside {
+            return;
+        }
+        if let Some(record) = self.with(|policy| policy.record()) {
+            let user = self.user.borrow().clone();
+            self.storage.write(&record, &user);
+        }
+    }
+
     /// Waits for the answer as long as `refreshTimeout` allows. A token that comes later is still
     /// the only valid one, so it is committed when it comes (behaviour.md 2.5).
     async fn call_with_deadline(self: &Rc<Self>, plan: RefreshPlan) {
+        self.write_ahead();
         let flight = Rc::new(Flight::default());
         let sent = clock::now();
         let landing = self.launch(plan.clone(), Rc::clone(&flight));
@@ -211,9 +230,11 @@ impl Inner {
     }
 
     async fn call_server(self: &Rc<Self>, plan: &RefreshPlan) -> Refreshed {
-        let Some(credential) = &plan.credential else {
+        if self.options.policy.outside {
             return self.call_outside().await;
-        };
+        }
+        let credential = plan.credential.as_ref();
+        let credential = credential.map(crate::policy::Secret::reveal);
         let sent = clock::now();
         let Some(url) = &self.options.endpoints.refresh else {
             return Refreshed::failed(
@@ -225,12 +246,12 @@ impl Inner {
                 },
             );
         };
-        let body = self.refresh_body(credential.reveal());
+        let body = credential.and_then(|credential| self.refresh_body(credential));
         let call = Call {
             url,
             method: self.options.refresh_method,
             body,
-            bearer: (self.options.carrier == Carrier::Bearer).then(|| credential.reveal()),
+            bearer: credential.filter(|_| self.options.carrier == Carrier::Bearer),
             keepalive: false,
         };
         if let Ok(answered) = answer::exchange(self, call).await {
@@ -265,7 +286,7 @@ impl Inner {
     fn refresh_body(&self, token: &str) -> Option<(&'static str, JsValue)> {
         let options = &self.options;
         match options.carrier {
-            Carrier::Bearer => None,
+            Carrier::Bearer | Carrier::Cookie => None,
             Carrier::Json => {
                 let object = Object::new();
                 js::set(&object, &options.refresh_field, &JsValue::from_str(token));
@@ -301,12 +322,15 @@ impl Inner {
                 self.write_storage();
             }
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
+            Commit::Abandon(sid) => self.storage.remove_login(&sid),
             Commit::Keep => {}
             Commit::Revoke(tokens) => {
                 let inner = Rc::clone(self);
                 spawn_local(async move {
                     let refresh = tokens.refresh_token.as_ref();
-                    inner.say_goodbye(&tokens.access_token, refresh).await;
+                    inner
+                        .say_goodbye(tokens.access_token.as_ref(), refresh)
+                        .await;
                 });
             }
         }

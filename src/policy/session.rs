@@ -56,10 +56,15 @@ pub struct Session {
     pub sid: String,
     /// How many refreshes this login has seen. A higher number is a newer token.
     pub rotation: u32,
-    /// The access token.
-    pub access_token: Secret,
+    /// The access token; `None` = it is in a cookie that no script can read (behaviour.md 6.26).
+    pub access_token: Option<Secret>,
     /// The refresh token, where the server gives one.
     pub refresh_token: Option<Secret>,
+    /// The rotation that brought the refresh credential: servers that do not rotate give an access
+    /// token only. A tab whose number is lower than that of a copy of it holds a spent one.
+    pub credential_since: u32,
+    /// What copies of a tab share, for handing tokens to each other (behaviour.md 5.9). Not a token.
+    pub handover_key: Option<Secret>,
     /// When the request that brought the token was sent (behaviour.md 1.6).
     pub issued_at: i64,
     /// When the access token expires; `None` = unknown, then only a 401 tells.
@@ -122,6 +127,7 @@ impl Session {
 mod tests {
     use super::*;
 
+    // 6.11, known-failures 50
     #[test]
     fn a_secret_does_not_print() {
         let secret = Secret::new("12|canary-token".to_owned()).unwrap();
@@ -133,6 +139,7 @@ mod tests {
         );
     }
 
+    // 1.2, 1.14
     #[test]
     fn a_token_that_could_split_a_header_is_refused() {
         for bad in ["", "a b", "a\r\nX: y", "tökén", "tab\t"] {

@@ -173,7 +173,7 @@ for (const [name, cripple] of [
   }
 }
 
-// 5.1, 5.4, 7.10: who dies with the lock in hand leaves it to the next.
+// 5.1, 7.10: who dies with the lock in hand leaves it to the next.
 scenario('a tab that is closed during its refresh blocks nobody', {}, async (world) => {
   const [one, two] = [await world.signedIn('django', {}, REMEMBER), await world.tab('django')]
   await world.server.expire()
