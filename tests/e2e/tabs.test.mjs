@@ -209,7 +209,9 @@ scenario('oauth2: storage that arrives later than the lock', {}, async (world) =
 const NO_PEERS = '5.9 is open: tabs with a copied sessionStorage do not ask each other for a newer token'
 scenario('oauth2: an opened window spends no token twice', { todo: NO_PEERS }, async (world) => {
   const one = await world.signedIn('oauth2')
-  const two = await (await world.popup(one, () => void window.open('/bare.html', '', 'popup'), 'oauth2')).open()
+  const two = await (
+    await world.popup(one, () => void window.open('/bare.html', '', 'popup'), 'oauth2')
+  ).open()
   for (let round = 0; round < 2; round += 1) {
     await world.server.expire()
     for (const tab of [one, two]) {
