@@ -243,9 +243,7 @@ async function picture({ first, api, screenshot }) {
   // The header sticks to the top of the window, wherever that is.
   await first.evaluate(() => scrollTo({ top: 0, behavior: 'instant' }))
   // Colours and bars move for a moment after each change.
-  await first.evaluate(() =>
-    Promise.all(document.getAnimations().map((each) => each.finished.catch(() => {}))),
-  )
+  await first.evaluate(() => Promise.all(document.getAnimations().map((each) => each.finished.catch(() => {}))))
   await first.screenshot({ path: screenshot, fullPage: true })
 }
 
@@ -263,19 +261,9 @@ function print(rows, faults) {
   const line = (name, cells) => `  ${name.padEnd(width)}${aligned(cells)}`
   const four = (count) => String(count).padStart(4)
   console.log(line('', columns))
-  console.log(
-    line(
-      '',
-      columns.map(() => 'exp. seen'),
-    ),
-  )
+  console.log(line('', columns.map(() => 'exp. seen')))
   for (const { name, expected, seen } of rows) {
-    console.log(
-      line(
-        name,
-        expected.map((count, at) => `${four(count)} ${four(seen[at])}`),
-      ),
-    )
+    console.log(line(name, expected.map((count, at) => `${four(count)} ${four(seen[at])}`)))
   }
   console.log('')
   for (const fault of faults) console.log(`  ${fault}`)

@@ -12,15 +12,12 @@ const COOLED_DOWN = 46_000
 
 /** Each answer, and what the client says about it. */
 const FAULTS = {
-  500: [{ status: 500 }, { code: 'refresh_failed', status: 500 }],
+  '500': [{ status: 500 }, { code: 'refresh_failed', status: 500 }],
   '502 with a page': [
     { status: 502, body: '<h1>Bad Gateway</h1>', content_type: 'text/html' },
     { code: 'refresh_failed', status: 502 },
   ],
-  '503 with Retry-After': [
-    { status: 503, retry_after: '1' },
-    { code: 'refresh_failed', status: 503 },
-  ],
+  '503 with Retry-After': [{ status: 503, retry_after: '1' }, { code: 'refresh_failed', status: 503 }],
   'connection dropped before the work': [{ drop: 'before' }, { code: 'refresh_failed' }],
   'connection dropped after the work': [{ drop: 'after' }, { code: 'refresh_failed' }],
   '200 with a login page': [{ html: true }, { code: 'refresh_failed' }],

@@ -9,8 +9,7 @@ const REMEMBER = { remember: true }
 const FREEZE = { needs: ['freeze'] }
 const { refresh } = PRESETS.oauth2
 /** What is not built yet. */
-const NO_SLEEP =
-  '5.6 is open: a page that goes to sleep keeps its channel, its note and its place in the queue'
+const NO_SLEEP = '5.6 is open: a page that goes to sleep keeps its channel, its note and its place in the queue'
 const NO_STEAL = '5.4 is open: a lock that is never given back is never taken'
 const NO_PEERS = '5.9 is open: tabs with a copied sessionStorage do not ask each other for a newer token'
 /** The longest that a tab waits for another one's refresh (5.3), ms. */
@@ -44,57 +43,49 @@ describe('who holds the lock', { concurrency: 3 }, () => {
   }
 
   // 5.4, 5.7, 7.11, known-failures 15: a frozen tab keeps what it holds, and others must not wait for ever.
-  scenario(
-    'a tab that freezes in its refresh does not stop the others',
-    { ...FREEZE, todo: NO_STEAL },
-    async (world) => {
-      const patience = { refreshTimeout: 2000 }
-      const [one, two] = await pair(world, 'oauth2', patience)
-      const { waiting } = await stall(world, one, 'oauth2')
-      await one.freeze()
-      await getThrough(two, patience.refreshTimeout)
-      assert.deepEqual(await two.burst(5), { 200: 5 })
-      assert.equal(await world.refreshes(), 2)
+  scenario('a tab that freezes in its refresh does not stop the others', { ...FREEZE, todo: NO_STEAL }, async (world) => {
+    const patience = { refreshTimeout: 2000 }
+    const [one, two] = await pair(world, 'oauth2', patience)
+    const { waiting } = await stall(world, one, 'oauth2')
+    await one.freeze()
+    await getThrough(two, patience.refreshTimeout)
+    assert.deepEqual(await two.burst(5), { 200: 5 })
+    assert.equal(await world.refreshes(), 2)
 
-      await one.thaw()
-      assert.deepEqual(await waiting, { 200: 1 })
-      assert.deepEqual(await one.burst(5), { 200: 5 })
-      assert.equal(await token(one), await token(two))
-      // Its own call is still held back by the server, with the credential that the other tab used.
-      const wire = await world.server.wire()
-      assert.deepEqual([wire.refreshes, wire.refreshes_ok, wire.refreshes_rejected], [2, 1, 0])
-      for (const tab of [one, two]) assert.deepEqual(await tab.events('reauth_required'), [])
-    },
-  )
+    await one.thaw()
+    assert.deepEqual(await waiting, { 200: 1 })
+    assert.deepEqual(await one.burst(5), { 200: 5 })
+    assert.equal(await token(one), await token(two))
+    // Its own call is still held back by the server, with the credential that the other tab used.
+    const wire = await world.server.wire()
+    assert.deepEqual([wire.refreshes, wire.refreshes_ok, wire.refreshes_rejected], [2, 1, 0])
+    for (const tab of [one, two]) assert.deepEqual(await tab.events('reauth_required'), [])
+  })
 
   // 5.6, 5.7, 7.11: a lock that is granted to a frozen tab would be held until it wakes up.
-  scenario(
-    'a tab that freezes while it waits for the lock is not given it',
-    { ...FREEZE, todo: NO_SLEEP },
-    async (world) => {
-      const [one, two] = await pair(world, 'oauth2')
-      await world.server.expire()
-      await world.server.fault({ match: refresh, delay_ms: 1500, times: 1 })
-      const first = two.burst(3)
-      await two.status('refreshing')
-      const waiting = quietly(one.burst(3))
-      await one.status('refreshing')
-      await one.freeze()
-      assert.deepEqual(await first, { 200: 3 })
+  scenario('a tab that freezes while it waits for the lock is not given it', { ...FREEZE, todo: NO_SLEEP }, async (world) => {
+    const [one, two] = await pair(world, 'oauth2')
+    await world.server.expire()
+    await world.server.fault({ match: refresh, delay_ms: 1500, times: 1 })
+    const first = two.burst(3)
+    await two.status('refreshing')
+    const waiting = quietly(one.burst(3))
+    await one.status('refreshing')
+    await one.freeze()
+    assert.deepEqual(await first, { 200: 3 })
 
-      await world.server.expire()
-      const began = Date.now()
-      assert.deepEqual(await two.burst(5), { 200: 5 })
-      assert.ok(Date.now() - began < SLACK, `${Date.now() - began} ms`)
+    await world.server.expire()
+    const began = Date.now()
+    assert.deepEqual(await two.burst(5), { 200: 5 })
+    assert.ok(Date.now() - began < SLACK, `${Date.now() - began} ms`)
 
-      await one.thaw()
-      assert.deepEqual(await waiting, { 200: 3 })
-      assert.deepEqual(await one.burst(5), { 200: 5 })
-      assert.equal(await token(one), await token(two))
-      const wire = await world.server.wire()
-      assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [2, 0])
-    },
-  )
+    await one.thaw()
+    assert.deepEqual(await waiting, { 200: 3 })
+    assert.deepEqual(await one.burst(5), { 200: 5 })
+    assert.equal(await token(one), await token(two))
+    const wire = await world.server.wire()
+    assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [2, 0])
+  })
 
   // 5.3, 5.4, 7.11, known-failures 14 to 16: whoever it is that never gives the lock back.
   scenario('a lock that is never given back is taken in the end', { todo: NO_STEAL }, async (world) => {
@@ -156,8 +147,7 @@ describe('in the back-forward cache', () => {
     await world.login(two, 'oauth2', { person: GRACE, remember: true })
     await comeBack(one)
     assert.deepEqual(await returned(one), [200, 200])
-    for (const entry of await world.server.log('/api/bookings', 'n=back'))
-      assert.equal(entry.user, GRACE.email)
+    for (const entry of await world.server.log('/api/bookings', 'n=back')) assert.equal(entry.user, GRACE.email)
     await one.event('user_changed')
     assert.equal((await one.state()).session.user.email, GRACE.email)
     const wire = await world.server.wire()
@@ -244,21 +234,12 @@ for (const [what, copy] of Object.entries(COPIES)) {
         rounds += 1
         for (const tabs of turns) {
           const outcomes = await Promise.all(tabs.map((tab) => tab.burst(3)))
-          assert.deepEqual(
-            outcomes,
-            tabs.map(() => ({ 200: 3 })),
-            `round ${rounds}`,
-          )
+          assert.deepEqual(outcomes, tabs.map(() => ({ 200: 3 })), `round ${rounds}`)
         }
         const wire = await world.server.wire()
         assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [rounds, 0], `round ${rounds}`)
       }
-      for (const turns of [
-        [one, two],
-        [two, one],
-        [one, two],
-        [two, one],
-      ]) {
+      for (const turns of [[one, two], [two, one], [one, two], [two, one]]) {
         await round(...turns.map((tab) => [tab]))
       }
       for (const tab of [two, one, two, two, one, one, one, two]) await round([tab])
@@ -266,52 +247,44 @@ for (const [what, copy] of Object.entries(COPIES)) {
       for (const tab of [one, two]) assert.deepEqual(await tab.events('reauth_required'), [])
     })
 
-    scenario(
-      `${what}: the one left behind by a closed tab spends nothing`,
-      { todo: NO_PEERS },
-      async (world) => {
-        const one = await world.signedIn('oauth2')
-        const two = await copy(world, one)
-        await world.server.expire()
-        assert.deepEqual(await two.burst(3), { 200: 3 })
-        await two.close()
-        await world.server.expire()
-        assert.deepEqual(await one.burst(5), { 401: 5 })
-        await one.event('reauth_required')
-        assert.equal((await one.state()).status, 'reauth_required')
-        assert.deepEqual(await one.burst(5), { 401: 5 })
-        const wire = await world.server.wire()
-        assert.deepEqual([wire.refreshes, wire.refreshes_rejected, wire.replays], [1, 0, 3])
-        assert.equal((await one.events('reauth_required')).length, 1)
-        await world.login(one, 'oauth2')
-        assert.deepEqual(await one.burst(5), { 200: 5 })
-      },
-    )
+    scenario(`${what}: the one left behind by a closed tab spends nothing`, { todo: NO_PEERS }, async (world) => {
+      const one = await world.signedIn('oauth2')
+      const two = await copy(world, one)
+      await world.server.expire()
+      assert.deepEqual(await two.burst(3), { 200: 3 })
+      await two.close()
+      await world.server.expire()
+      assert.deepEqual(await one.burst(5), { 401: 5 })
+      await one.event('reauth_required')
+      assert.equal((await one.state()).status, 'reauth_required')
+      assert.deepEqual(await one.burst(5), { 401: 5 })
+      const wire = await world.server.wire()
+      assert.deepEqual([wire.refreshes, wire.refreshes_rejected, wire.replays], [1, 0, 3])
+      assert.equal((await one.events('reauth_required')).length, 1)
+      await world.login(one, 'oauth2')
+      assert.deepEqual(await one.burst(5), { 200: 5 })
+    })
 
-    scenario(
-      `${what}: the one ahead freezes and comes back`,
-      { ...FREEZE, todo: NO_PEERS },
-      async (world) => {
-        const one = await world.signedIn('oauth2')
-        const two = await copy(world, one)
+    scenario(`${what}: the one ahead freezes and comes back`, { ...FREEZE, todo: NO_PEERS }, async (world) => {
+      const one = await world.signedIn('oauth2')
+      const two = await copy(world, one)
+      await world.server.expire()
+      assert.deepEqual(await two.burst(3), { 200: 3 })
+      await two.freeze()
+      await world.server.expire()
+      // Nobody can tell it the newest token, and its own is spent.
+      assert.deepEqual(await one.burst(3), { 401: 3 })
+      assert.equal(await world.refreshes(), 1)
+      await two.thaw()
+      for (let round = 0; round < 3; round += 1) {
+        assert.deepEqual(await two.burst(3), { 200: 3 }, `round ${round}`)
+        // It may have given up, but it must not take the login down.
+        await one.burst(3)
         await world.server.expire()
-        assert.deepEqual(await two.burst(3), { 200: 3 })
-        await two.freeze()
-        await world.server.expire()
-        // Nobody can tell it the newest token, and its own is spent.
-        assert.deepEqual(await one.burst(3), { 401: 3 })
-        assert.equal(await world.refreshes(), 1)
-        await two.thaw()
-        for (let round = 0; round < 3; round += 1) {
-          assert.deepEqual(await two.burst(3), { 200: 3 }, `round ${round}`)
-          // It may have given up, but it must not take the login down.
-          await one.burst(3)
-          await world.server.expire()
-        }
-        assert.equal((await world.server.wire()).refreshes_rejected, 0)
-        assert.deepEqual(await two.events('reauth_required'), [])
-      },
-    )
+      }
+      assert.equal((await world.server.wire()).refreshes_rejected, 0)
+      assert.deepEqual(await two.events('reauth_required'), [])
+    })
   })
 }
 

@@ -45,10 +45,7 @@ scenario('no trick of spelling brings the token to another origin', { noise: NOI
   assert.equal((await world.server.log('/api/bookings')).at(-1).token, 'none')
 
   // Spelled otherwise, but the API it is.
-  for (const url of [
-    `HTTP://127.0.0.1:${apiPort}/x/../api/bookings`,
-    `//127.0.0.1:${apiPort}/api/bookings`,
-  ]) {
+  for (const url of [`HTTP://127.0.0.1:${apiPort}/x/../api/bookings`, `//127.0.0.1:${apiPort}/api/bookings`]) {
     assert.equal((await tab.send(url)).status, 200, url)
   }
 })
