@@ -16,12 +16,14 @@ mod web {
 
     mod abort;
     mod bodies;
+    mod cookie;
     mod dispose;
     mod kit;
     mod logout;
     mod news;
     mod options;
     mod outside;
+    mod presets;
     mod refresh_call;
     mod refresh_failures;
     mod replay;
