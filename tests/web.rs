@@ -15,10 +15,14 @@ mod web {
     )]
 
     mod abort;
+    mod adapter;
+    mod auth_error;
     mod bodies;
     mod cookie;
     mod dispose;
+    mod ended;
     mod kit;
+    mod login_page;
     mod logout;
     mod news;
     mod options;

@@ -102,7 +102,10 @@ async fn refresh_me_and_sign_out_take_the_cookies_along_and_no_token() {
         calls.retain(|call| route.ends_with(&call.url()));
         assert_eq!(calls.len(), 1, "{route}");
         is_cookie_call(&calls[0]);
-        assert_eq!((xsrf(&calls[0]), calls[0].text()), (some("a b"), String::new()));
+        assert_eq!(
+            (xsrf(&calls[0]), calls[0].text()),
+            (some("a b"), String::new())
+        );
         assert_eq!(calls[0].header("content-type"), None);
     }
     assert!(world.server.calls(LOGOUT)[0].keepalive());
@@ -147,11 +150,17 @@ async fn a_csrf_token_that_is_always_refused_is_no_loop() {
         }
         let refresh = world.core.refresh();
         assert_eq!(fails_with(refresh, "refresh").await, "refresh_failed");
-        assert_eq!((world.server.count(REFRESH), world.server.count(PRIME)), (2, 1));
+        assert_eq!(
+            (world.server.count(REFRESH), world.server.count(PRIME)),
+            (2, 1)
+        );
         let refused = fails(world.core.login(object(&json!({})), false), "login").await;
         assert_eq!(text(&refused, "code"), "rejected");
         assert!((number(&refused, "status") - f64::from(status)).abs() < f64::EPSILON);
-        assert_eq!((world.server.count(LOGIN), world.server.count(PRIME)), (2, 2));
+        assert_eq!(
+            (world.server.count(LOGIN), world.server.count(PRIME)),
+            (2, 2)
+        );
         assert_eq!(world.status(), "authenticated");
     }
 }
@@ -162,14 +171,27 @@ async fn a_403_with_a_known_code_is_taken_at_its_word() {
     let (world, _jar) = signed_in("good").await;
     let dead = json!({"status": 403, "json": {"code": "session_expired"}});
     world.server.script(REFRESH, &[dead]);
-    assert_eq!(fails_with(world.core.refresh(), "refresh").await, "token_expired");
-    assert_eq!((world.server.count(REFRESH), world.server.count(PRIME)), (1, 0));
+    assert_eq!(
+        fails_with(world.core.refresh(), "refresh").await,
+        "token_expired"
+    );
+    assert_eq!(
+        (world.server.count(REFRESH), world.server.count(PRIME)),
+        (1, 0)
+    );
 }
 
 // 7.28, known-failures 55, 4.9: 419 after idle
 #[wasm_bindgen_test]
 async fn a_resources_419_is_primed_for_and_the_request_sent_again_byte_for_byte() {
-    for kind in ["string", "FormData", "Blob", "URLSearchParams", "ArrayBuffer", "Uint8Array"] {
+    for kind in [
+        "string",
+        "FormData",
+        "Blob",
+        "URLSearchParams",
+        "ArrayBuffer",
+        "Uint8Array",
+    ] {
         let (world, _jar) = signed_in("stale").await;
         let primed = sets(&json!({"status": 204}), "fresh");
         world.server.script(PRIME, &[primed]);
@@ -181,7 +203,10 @@ async fn a_resources_419_is_primed_for_and_the_request_sent_again_byte_for_byte(
         assert_eq!((calls.len(), world.server.count(PRIME)), (2, 1), "{kind}");
         assert_eq!(calls[0].body().to_vec(), calls[1].body().to_vec(), "{kind}");
         assert!(!calls[0].body().to_vec().is_empty(), "{kind}");
-        assert_eq!(calls[0].header("content-type"), calls[1].header("content-type"));
+        assert_eq!(
+            calls[0].header("content-type"),
+            calls[1].header("content-type")
+        );
         assert_eq!(xsrf_at(&world, ORDER), [some("stale"), some("fresh")]);
         until("the replaced answer is dropped", || calls[0].cancelled()).await;
         assert_eq!(world.server.count(REFRESH), 0);
@@ -196,14 +221,23 @@ async fn a_resource_that_always_says_419_is_asked_twice() {
     let refusal = json!({"status": 419, "text": "Page Expired"});
     world.server.script(ORDER, std::slice::from_ref(&refusal));
     let answer = response(world.fetch(&post("/orders", &"x".into())), "order").await;
-    assert_eq!((answer.status(), unread(&answer).await.as_str()), (419, "Page Expired"));
-    assert_eq!((world.server.count(ORDER), world.server.count(PRIME)), (2, 1));
+    assert_eq!(
+        (answer.status(), unread(&answer).await.as_str()),
+        (419, "Page Expired")
+    );
+    assert_eq!(
+        (world.server.count(ORDER), world.server.count(PRIME)),
+        (2, 1)
+    );
     // A stream cannot be sent twice: its 419 is the caller's at once.
     let request = streamed("https://api.test/orders");
     let stream = js(&json!({"stream": true}));
     let answer = response(world.fetch_with(&request, &stream), "stream").await;
     assert_eq!(unread(&answer).await, "Page Expired");
-    assert_eq!((world.server.count(ORDER), world.server.count(PRIME)), (3, 1));
+    assert_eq!(
+        (world.server.count(ORDER), world.server.count(PRIME)),
+        (3, 1)
+    );
 }
 
 // 2.7: where the tokens are no cookies, a 419 is none of our business
@@ -213,7 +247,10 @@ async fn without_cookies_a_419_goes_to_the_caller() {
     let _jar = CookieJar::new("XSRF-TOKEN=one");
     world.server.script(ORDER, &[json!({"status": 419})]);
     world.sign_in(1).await;
-    assert_eq!(status(world.fetch(&post("/orders", &"x".into())), "order").await, 419);
+    assert_eq!(
+        status(world.fetch(&post("/orders", &"x".into())), "order").await,
+        419
+    );
     assert_eq!(world.server.count(""), 1);
     assert_eq!(xsrf_at(&world, ORDER), [None]);
 }
@@ -246,7 +283,11 @@ async fn a_419_and_then_a_401_are_three_sends_of_the_same_bytes() {
     world
         .server
         .script(REFRESH, &[sets(&json!({"status": 204}), "three")]);
-    let answers = [json!({"status": 419}), json!({"status": 401}), json!({"json": {}})];
+    let answers = [
+        json!({"status": 419}),
+        json!({"status": 401}),
+        json!({"json": {}}),
+    ];
     world.server.script(ORDER, &answers);
     let order = world.fetch(&post("/orders", &body("FormData")));
     assert_eq!(status(order, "order").await, 200);
@@ -257,7 +298,10 @@ async fn a_419_and_then_a_401_are_three_sends_of_the_same_bytes() {
         xsrf_at(&world, ORDER),
         [some("one"), some("two"), some("three")]
     );
-    assert_eq!((world.server.count(PRIME), world.server.count(REFRESH)), (1, 1));
+    assert_eq!(
+        (world.server.count(PRIME), world.server.count(REFRESH)),
+        (1, 1)
+    );
 }
 
 // 6.22, 4.24, 4.4: a header of ours would survive a redirect to another origin
@@ -271,7 +315,8 @@ async fn a_request_with_the_csrf_header_follows_no_redirect_and_is_else_unchange
     let request = request_with("https://api.test/orders", &js(&init));
     let referrer = request.referrer();
     assert!(referrer.ends_with("/somewhere"), "{referrer}");
-    let extra = json!({"init": {"priority": "high", "referrer": referrer, "referrerPolicy": "origin"}});
+    let extra =
+        json!({"init": {"priority": "high", "referrer": referrer, "referrerPolicy": "origin"}});
     done(world.fetch_with(&request, &js(&extra)), "with priority").await;
     let plain = request_with("https://api.test/orders", &js(&init));
     done(world.fetch(&plain), "without").await;
@@ -403,8 +448,16 @@ async fn an_empty_answer_is_a_success_and_a_page_of_html_is_not() {
         let before = world.record();
         world.server.script(REFRESH, std::slice::from_ref(&answer));
         let refresh = world.core.refresh();
-        assert_eq!(fails_with(refresh, "refresh").await, "refresh_failed", "{answer}");
-        assert_eq!(world.record()["expires_at"], before["expires_at"], "{answer}");
+        assert_eq!(
+            fails_with(refresh, "refresh").await,
+            "refresh_failed",
+            "{answer}"
+        );
+        assert_eq!(
+            world.record()["expires_at"],
+            before["expires_at"],
+            "{answer}"
+        );
         assert_eq!(world.record()["rotation"], before["rotation"], "{answer}");
         assert_eq!(world.status(), "authenticated", "{answer}");
     }
@@ -423,7 +476,9 @@ async fn a_token_in_an_answer_is_kept_nowhere() {
         let session = done(world.core.login(object(&json!({})), remember), "login").await;
         spill(&session);
         let kept = |world: &World| {
-            [world.in_session(), world.in_local()].map(Option::unwrap_or_default).concat()
+            [world.in_session(), world.in_local()]
+                .map(Option::unwrap_or_default)
+                .concat()
         };
         assert!(!kept(&world).is_empty() && !kept(&world).contains(CANARY));
         let renewed = done(world.core.refresh(), "refresh").await;
@@ -439,7 +494,12 @@ async fn a_token_in_an_answer_is_kept_nowhere() {
         assert!(!kept(&world).contains(CANARY), "setSession");
         done(world.core.logout(), "logout").await;
         assert!(world.server.tokens_at("").iter().all(Option::is_none));
-        let texts = world.server.calls("").iter().map(Call::text).collect::<String>();
+        let texts = world
+            .server
+            .calls("")
+            .iter()
+            .map(Call::text)
+            .collect::<String>();
         assert!(!texts.contains(CANARY));
     }
 }
@@ -449,7 +509,9 @@ async fn a_token_in_an_answer_is_kept_nowhere() {
 async fn a_cookie_session_survives_a_reload_and_is_renewed_ahead_of_its_end() {
     let (mut world, _jar) = signed_in("one").await;
     let clock = Clock::new();
-    world.server.script(REFRESH, &[json!({"json": {"expires_in": 3600}})]);
+    world
+        .server
+        .script(REFRESH, &[json!({"json": {"expires_in": 3600}})]);
     world.server.script(X, &[json!({"json": {}})]);
     let known = json!({"expiresIn": 600, "user": {"name": "Ada"}});
     world.begin(&known, false).await;
@@ -483,7 +545,10 @@ async fn refresh_brings_back_a_session_of_which_only_the_cookies_are_left() {
     let calls = world.server.calls("");
     assert_eq!(calls.len(), 1);
     is_cookie_call(&calls[0]);
-    assert_eq!((xsrf(&calls[0]), calls[0].text()), (some("one"), String::new()));
+    assert_eq!(
+        (xsrf(&calls[0]), calls[0].text()),
+        (some("one"), String::new())
+    );
     assert_eq!(world.status(), "authenticated");
     assert_eq!(world.host.events(), ["signed_in"]);
     assert!(world.in_session().is_some());
@@ -546,7 +611,10 @@ async fn a_sign_out_waits_for_the_refresh_under_way() {
         is_cookie_call(&call);
         assert_eq!(xsrf(&call), some("two"));
     }
-    assert_eq!((world.in_session(), world.status().as_str()), (None, "signed_out"));
+    assert_eq!(
+        (world.in_session(), world.status().as_str()),
+        (None, "signed_out")
+    );
     assert_eq!(world.host.events(), ["signed_in", "signed_out"]);
 }
 
@@ -566,9 +634,15 @@ async fn cookies_that_land_after_the_sign_out_are_signed_out_too() {
     done(world.core.logout(), "logout").await;
     let before = world.server.count(LOGOUT);
     world.server.open("refresh");
-    until("another sign-out", || world.server.count(LOGOUT) == before + 1).await;
+    until("another sign-out", || {
+        world.server.count(LOGOUT) == before + 1
+    })
+    .await;
     settle().await;
-    assert_eq!((world.in_session(), world.status().as_str()), (None, "signed_out"));
+    assert_eq!(
+        (world.in_session(), world.status().as_str()),
+        (None, "signed_out")
+    );
 }
 
 // 2.5, 5.3: an endpoint for the CSRF cookie that never answers holds nobody up for longer than a refresh
@@ -597,15 +671,25 @@ async fn a_cookie_call_of_ones_own_carries_no_header_of_ours() {
         .server
         .script("GET https://api.test/renew", &[grant(2)]);
     world.server.script(ORDER, &[only(2)]);
-    world.begin(&json!({"access_token": at(1), "expires_in": 3600}), false).await;
+    world
+        .begin(&json!({"access_token": at(1), "expires_in": 3600}), false)
+        .await;
     done(world.core.refresh(), "refresh").await;
     let call = &world.server.calls("GET https://api.test/renew")[0];
     is_guarded(call);
     assert_eq!(call.credentials(), "include");
-    for name in ["x-requested-with", "x-xsrf-token", "authorization", "content-type"] {
+    for name in [
+        "x-requested-with",
+        "x-xsrf-token",
+        "authorization",
+        "content-type",
+    ] {
         assert_eq!(call.header(name), None, "{name}");
     }
-    assert_eq!(status(world.fetch(&post("/orders", &"x".into())), "order").await, 200);
+    assert_eq!(
+        status(world.fetch(&post("/orders", &"x".into())), "order").await,
+        200
+    );
     assert_eq!(world.server.tokens_at(ORDER), [bearer(2)]);
     assert_eq!(xsrf_at(&world, ORDER), [None]);
 }
@@ -621,7 +705,11 @@ async fn cookies_that_cannot_be_written_are_one_clear_event_and_no_loop() {
         assert_eq!(world.get_status("/x").await, 401);
         clock.jump(1_000.0);
     }
-    assert!(world.server.count(REFRESH) <= 3, "{}", world.server.count(REFRESH));
+    assert!(
+        world.server.count(REFRESH) <= 3,
+        "{}",
+        world.server.count(REFRESH)
+    );
     assert_eq!(world.host.times("circuit_opened"), 1);
     let opened = world.host.detail("circuit_opened");
     assert_eq!(text(&opened, "reason"), "fresh_token_rejected");

@@ -106,10 +106,7 @@ async fn simplejwt_reads_the_lifetime_from_the_token_and_keeps_its_refresh_token
     let credentials = json!({"username": "ada", "password": "x"});
     let session = done(world.core.login(object(&credentials), false), "login").await;
     assert!((number(&session, "lifetime") - 300_000.0).abs() < 2.0);
-    assert_eq!(
-        sent_json(&world.server.calls(SIMPLE_LOGIN)[0]),
-        credentials
-    );
+    assert_eq!(sent_json(&world.server.calls(SIMPLE_LOGIN)[0]), credentials);
     for name in ["first", "second"] {
         let session = done(world.core.refresh(), name).await;
         assert!((number(&session, "lifetime") - 300_000.0).abs() < 2.0);
@@ -192,10 +189,17 @@ async fn supabase_sends_its_key_with_every_call_of_its_own() {
     done(world.core.logout_all(), "logoutAll").await;
 
     let calls = world.server.calls("");
-    let seen = calls.iter().map(|call| format!("{} {}", call.method(), call.url()));
+    let seen = calls
+        .iter()
+        .map(|call| format!("{} {}", call.method(), call.url()));
     assert_eq!(seen.collect::<Vec<_>>(), routes);
     for call in &calls {
-        assert_eq!(call.header("apikey").as_deref(), Some(KEY), "{}", call.url());
+        assert_eq!(
+            call.header("apikey").as_deref(),
+            Some(KEY),
+            "{}",
+            call.url()
+        );
         assert!(!call.url().contains(CANARY));
     }
     assert_eq!(sent_json(&calls[0]), credentials);
@@ -268,7 +272,11 @@ async fn supabase_codes_are_found_in_all_three_places() {
             json!({"status": 400, "json": {"msg": "no"}, "headers": {"x-sb-error-code": code}}),
             json!({"status": 403, "text": "no", "headers": {"x-sb-error-code": code}}),
         ] {
-            assert_eq!(refused(&supabase(), GOTRUE, &answer).await, said, "{answer}");
+            assert_eq!(
+                refused(&supabase(), GOTRUE, &answer).await,
+                said,
+                "{answer}"
+            );
         }
     }
     // The header is Supabase's alone.
@@ -276,7 +284,10 @@ async fn supabase_codes_are_found_in_all_three_places() {
     let world = World::oauth2();
     world.server.script(TOKEN, &[foreign]);
     world.sign_in(1).await;
-    assert_eq!(fails_with(world.core.refresh(), "no").await, "refresh_failed");
+    assert_eq!(
+        fails_with(world.core.refresh(), "no").await,
+        "refresh_failed"
+    );
 }
 
 // 6.18, 5.11: each of them ends here whatever the server says
@@ -289,7 +300,10 @@ async fn supabase_signs_out_here_or_everywhere_by_the_scope() {
     let result = done(world.core.logout_all(), "logoutAll").await;
     assert_eq!(get(&result, "confirmed"), JsValue::FALSE);
     assert_eq!(world.server.tokens_at(ALL), [bearer(1)]);
-    assert_eq!((world.in_session(), world.status().as_str()), (None, "signed_out"));
+    assert_eq!(
+        (world.in_session(), world.status().as_str()),
+        (None, "signed_out")
+    );
 }
 
 // 2.5, 1.18: another refresh of the same session is under way; its token may be in storage by then
@@ -327,7 +341,10 @@ async fn over_request_rate_limit_keeps_the_session() {
     let busy = json!({"status": 429, "json": {"error_code": "over_request_rate_limit"}});
     world.server.script(GOTRUE, &[busy]);
     world.sign_in(1).await;
-    assert_eq!(fails_with(world.core.refresh(), "busy").await, "refresh_failed");
+    assert_eq!(
+        fails_with(world.core.refresh(), "busy").await,
+        "refresh_failed"
+    );
     assert_eq!(world.status(), "authenticated");
     assert!(world.in_session().unwrap().contains(&rt(1)));
 }
