@@ -446,17 +446,18 @@ impl Inner {
         match wake {
             Wake::Leaving => self.leaving.set(true),
             Wake::Seen | Wake::Up => self.leaving.set(false),
-            Wake::Hidden | Wake::Storage => {}
+            Wake::Frozen | Wake::Hidden | Wake::Storage => {}
         }
         match wake {
-            Wake::Leaving | Wake::Hidden => {
-                if wake == Wake::Leaving {
-                    self.tabs.unmark();
+            Wake::Leaving | Wake::Frozen | Wake::Hidden => {
+                if wake != Wake::Hidden {
+                    self.tabs.suspend();
                 }
                 self.with(|policy| policy.set_visible(false, clock::roll()));
             }
             Wake::Storage => self.read_storage(),
             Wake::Seen | Wake::Up => {
+                self.tabs.resume();
                 self.read_storage();
                 self.with(|policy| {
                     policy.set_visible(wake::visible(), clock::roll());

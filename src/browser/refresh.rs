@@ -16,7 +16,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 /// The least patience with another tab's refresh, ms.
-const LEAST_WAIT: i64 = 10_000;
+const LEAST_WAIT: i64 = 1_000;
 /// Time between two looks for what another tab wrote, ms, and how many of them are worth it.
 const STORAGE_PAUSE: i64 = 25;
 const STORAGE_LOOKS: u32 = 60;
@@ -103,7 +103,10 @@ impl Inner {
         let Some(sid) = self.sid() else { return };
         let lock = self.tabs.lock(&sid, self.longest_wait()).await;
         self.read_storage();
-        let ready = lock.is_ok() && self.storage_caught_up(&sid).await;
+        let ready = match &lock {
+            Ok(held) => self.storage_caught_up(&sid).await && !held.is_lost(),
+            Err(WaitedTooLong) => false,
+        };
         if !ready {
             return self.with(Policy::refresh_not_started);
         }
