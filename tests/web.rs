@@ -17,6 +17,7 @@ mod web {
     mod abort;
     mod bodies;
     mod dispose;
+    mod handover;
     mod kit;
     mod logout;
     mod news;

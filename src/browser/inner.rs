@@ -4,6 +4,7 @@ use super::account::Entering;
 use super::answer;
 use super::clock;
 use super::error;
+use super::handover::{Copies, Held};
 use super::js;
 use super::options::{Options, Place};
 use super::refresh::Running;
@@ -54,6 +55,7 @@ pub(super) struct Inner {
     pub(super) host: Host,
     pub(super) storage: Storage,
     pub(super) tabs: Tabs,
+    pub(super) copies: Copies,
     pub(super) user: RefCell<JsValue>,
     pub(super) refreshing: RefCell<Option<Running>>,
     pub(super) entering: RefCell<Option<(Entering, Promise)>>,
@@ -97,7 +99,11 @@ impl Inner {
                     inner.read_storage();
                 }
             };
+            let asked = myself.clone();
+            let held = move |sid: &str| asked.upgrade()?.held(sid);
+            let talk = options.cross_tab && options.place == Place::Session;
             Self {
+                copies: Copies::open(&options.key, talk, held),
                 tabs: Tabs::open(
                     &options.key,
                     options.place != Place::Memory,
@@ -247,6 +253,9 @@ impl Inner {
                 policy.set_handover_key(key);
             }
         });
+        if copies {
+            self.copies.prune(clock::now().wall);
+        }
         if before.is_some_and(|before| before != remember) {
             self.storage.remove(!remember);
         }
@@ -298,6 +307,14 @@ impl Inner {
         let now = clock::now();
         let tombstone = self.with(|policy| policy.tombstone(sid.to_owned(), dead, now));
         self.storage.bury(tombstone);
+        self.copies.forget(sid);
+    }
+
+    /// This tab fell behind its copies for good: here the login is over, there it lives on.
+    pub(super) fn drop_copy(&self, sid: &str) {
+        self.user.replace(JsValue::UNDEFINED);
+        self.header.replace(None);
+        self.storage.remove_login(sid);
     }
 
     /// Reads storage and takes over what another tab did.
@@ -336,6 +353,50 @@ impl Inner {
             self.with(|policy| policy.storage_failed(false));
         }
         self.tabs.hint();
+    }
+
+    /// Takes over what a copy of this tab handed over, if it is newer.
+    pub(super) fn take_handed(&self, text: &JsString) {
+        let before = self.with(|policy| policy.generation());
+        let Some(found) = self.storage.read_copy(text) else {
+            return;
+        };
+        let theirs = found.stored.record.as_ref();
+        if theirs.map(|record| &record.session.sid) != self.sid().as_ref() {
+            return;
+        }
+        self.with(|policy| policy.adopt(&found.stored, clock::now()));
+        if self.with(|policy| policy.generation()) != before {
+            self.take_user(&found);
+            self.write_storage();
+        }
+    }
+
+    /// Notes for copies of this tab which credential is the newest, if it was ever renewed.
+    pub(super) fn note_credential(&self) {
+        if !self.may_have_copies() {
+            return;
+        }
+        let policy = self.policy.borrow();
+        let session = policy.session();
+        if let Some(session) = session.filter(|session| session.credential_since > 0) {
+            self.copies.note(&session.sid, session.credential_since);
+        }
+    }
+
+    /// Whether the session is kept where a new tab may start with a copy of it.
+    pub(super) fn may_have_copies(&self) -> bool {
+        self.options.place == Place::Session && self.remembered() == Some(false)
+    }
+
+    /// What other tabs have to know of the current token, if they hold it too: its rotation, or,
+    /// where each of them has a storage of its own, the one that brought the refresh credential.
+    pub(super) fn notable(&self) -> Option<u32> {
+        let copies = self.may_have_copies();
+        let policy = self.policy.borrow();
+        let session = policy.session()?;
+        let rotation = session.remember.then_some(session.rotation);
+        rotation.or(Some(session.credential_since).filter(|_| copies))
     }
 
     /// Where the current session is kept, if there is one.
@@ -377,6 +438,18 @@ impl Inner {
 
     pub(super) fn snapshot(&self) -> JsValue {
         view::snapshot(self, &self.policy.borrow(), clock::now())
+    }
+
+    /// What a copy of this tab that has fallen behind may be given.
+    fn held(&self, sid: &str) -> Option<Held> {
+        let policy = self.policy.borrow();
+        let own = |session: &&Session| session.sid == sid && !session.remember && !session.dead;
+        let session = policy.session().filter(own)?;
+        Some(Held {
+            rotation: session.credential_since,
+            key: session.handover_key.clone()?,
+            record: self.storage.own_text()?,
+        })
     }
 
     fn load_storage(&self) {
@@ -452,11 +525,13 @@ impl Inner {
             Wake::Leaving | Wake::Hidden => {
                 if wake == Wake::Leaving {
                     self.tabs.unmark();
+                    self.copies.suspend();
                 }
                 self.with(|policy| policy.set_visible(false, clock::roll()));
             }
             Wake::Storage => self.read_storage(),
             Wake::Seen | Wake::Up => {
+                self.copies.resume();
                 self.read_storage();
                 self.with(|policy| {
                     policy.set_visible(wake::visible(), clock::roll());
@@ -526,5 +601,6 @@ impl Inner {
         self.timer.replace(None);
         self.listeners.replace(None);
         self.tabs.close();
+        self.copies.suspend();
     }
 }

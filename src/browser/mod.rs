@@ -7,6 +7,7 @@ mod client;
 mod clock;
 mod csrf;
 mod error;
+mod handover;
 mod inner;
 mod js;
 mod json;

@@ -107,8 +107,10 @@ impl Inner {
         if !ready {
             return self.with(Policy::refresh_not_started);
         }
-        let before = self.rotation();
-        self.plan_and_call(wanted).await;
+        let before = self.notable();
+        if self.copies_caught_up(wanted, &sid).await {
+            self.plan_and_call(wanted).await;
+        }
         self.release(lock, sid, before);
     }
 
@@ -120,10 +122,11 @@ impl Inner {
         sid: String,
         before: Option<u32>,
     ) {
-        let shared = self.remembered() == Some(true);
-        let kept = shared && !self.storage_lost.get() && !self.disposed.get();
+        let lost = self.remembered() == Some(true) && self.storage_lost.get();
         let same = self.sid().as_deref() == Some(&sid);
-        let stored = self.rotation().filter(|_| kept && same);
+        let stored = self
+            .notable()
+            .filter(|_| same && !lost && !self.disposed.get());
         if let (Some(stored), true) = (stored, stored > before) {
             let inner = Rc::clone(self);
             spawn_local(async move {
@@ -157,6 +160,37 @@ impl Inner {
             self.read_storage();
         }
         !behind()
+    }
+
+    /// Whether this tab's credential may be sent. If a copy of this tab has used it up, the new one is
+    /// asked for there, not at the server: reuse ends the login everywhere (behaviour.md 5.9).
+    async fn copies_caught_up(self: &Rc<Self>, wanted: Generation, sid: &str) -> bool {
+        if !self.may_have_copies() {
+            return true;
+        }
+        // A note may still be on its way from another process; the mark in the lock manager is there.
+        let noted = self.copies.noted(sid).max(self.tabs.marked(sid).await);
+        let behind = || self.with(|policy| policy.is_behind(noted));
+        let Some(newest) = noted.filter(|_| behind()) else {
+            return true;
+        };
+        if let Some(key) = self.with(|policy| policy.session()?.handover_key.clone()) {
+            // Anything older than the newest is spent, too.
+            let older = newest.saturating_sub(1);
+            if let Some(handed) = self.copies.ask(sid, older, &key).await {
+                self.take_handed(&handed);
+            }
+        }
+        if !behind() {
+            return true;
+        }
+        let commit = self.with(|policy| policy.left_behind(wanted, clock::now(), clock::roll()));
+        match commit {
+            Commit::Store => self.write_storage(),
+            Commit::Clear(sid, _) => self.drop_copy(&sid),
+            Commit::Keep | Commit::Revoke(_) => {}
+        }
+        false
     }
 
     async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {
@@ -319,6 +353,7 @@ impl Inner {
                 if user.is_object() {
                     self.user.replace(user);
                 }
+                self.note_credential();
                 self.write_storage();
             }
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
