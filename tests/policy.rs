@@ -440,7 +440,7 @@ fn fifty_requests_on_an_expired_token_make_one_plan_and_never_send_the_old_token
     assert_eq!(world.server.sends_of("access-2"), 50);
 }
 
-// behaviour.md 7.2, 3.12, 3.17; known-failures 1, 7
+// behaviour.md 7.2, 3.12, 3.17; known-failures 1, 7, 10
 #[test]
 fn fifty_401s_make_one_refresh_and_fifty_replays() {
     let mut world = World::login(HOUR);
@@ -518,7 +518,7 @@ fn always_401(world: &mut World) -> usize {
     panic!("sent five times");
 }
 
-// behaviour.md 2.13, 3.10, 7.4; known-failures 4, 60
+// behaviour.md 2.13, 3.10, 3.16, 7.4; known-failures 4
 #[test]
 fn three_refused_fresh_tokens_within_a_minute_pause_refreshing_and_keep_the_session() {
     let mut world = World::login(HOUR);
@@ -966,7 +966,7 @@ fn another_tab_learns_of_the_pause_from_storage() {
     );
 }
 
-// behaviour.md 2.12, 5.5: a tab that looks into storage does not forget its own failures
+// behaviour.md 2.12: a tab that looks into storage does not forget its own failures
 #[test]
 fn waking_probes_early_although_storage_still_says_to_wait() {
     let mut world = World::login(HOUR);
@@ -1085,7 +1085,7 @@ fn a_wrong_configuration_stops_refreshing_and_keeps_the_session() {
     }
 }
 
-// behaviour.md 5.14, 7.15; known-failures 28, 29
+// behaviour.md 5.14, 7.15; known-failures 28
 #[test]
 fn a_refusal_after_an_answer_was_lost_says_lost_response() {
     let mut world = World::login(MINUTE);
@@ -1397,7 +1397,7 @@ fn a_wall_clock_set_back_does_not_prolong_a_pause() {
     }
 }
 
-// behaviour.md 5.19, 5.21, 7.17; known-failures 32
+// behaviour.md 5.21, 7.17; known-failures 32
 #[test]
 fn three_hours_of_sleep_cost_one_refresh_and_no_request_with_the_old_token() {
     let mut world = World::login(HOUR);
@@ -1537,7 +1537,7 @@ fn a_lifetime_counts_from_the_moment_the_request_was_sent() {
 
 // --- Sign-out and other people -------------------------------------------------------------------
 
-// behaviour.md 5.11, 7.13; known-failures 38, 39
+// behaviour.md 5.11, 7.13; known-failures 38
 #[test]
 fn a_refresh_that_returns_after_a_logout_is_revoked_and_changes_nothing() {
     let mut world = World::login(MINUTE);
@@ -1763,7 +1763,7 @@ fn a_record_that_vanished_is_no_sign_out() {
     assert_eq!(world.status(), Status::Authenticated);
 }
 
-// behaviour.md 5.9: another login's end in another tab's own storage is no news for this tab's own
+// behaviour.md 5.8: another login's end in another tab's own storage is no news for this tab's own
 #[test]
 fn a_session_of_this_tab_alone_outlives_the_logout_of_another() {
     let mut world = World::login(HOUR);
@@ -1802,7 +1802,7 @@ fn an_older_record_in_storage_is_ignored() {
     assert_eq!(world.token().as_deref(), Some("access-2"));
 }
 
-// behaviour.md 2.15, 5.16; known-failures 70
+// behaviour.md 2.15, 5.16; known-failures 59, 70
 #[test]
 fn a_page_starts_loading_and_then_has_the_stored_session_without_an_event() {
     let stored = World::login(HOUR).stored;
@@ -1899,7 +1899,7 @@ fn the_cache_is_dropped_on_a_401_on_an_error_on_sign_out_and_on_request() {
     let mut world = outside(HOUR);
     world.request();
     assert!(!world.policy.cache_is_stale(world.now));
-    world.policy.clear_cache();
+    world.policy.clear_cache(world.now);
     assert!(world.policy.cache_is_stale(world.now));
     world.request();
     let timing = world.timing(0);

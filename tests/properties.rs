@@ -110,7 +110,7 @@ fn member_name() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    // behaviour.md 1.1, 1.2, 1.5, 1.15, 7.25
+    // behaviour.md 1.1, 1.2, 1.5, 1.15, 1.16, 7.25
     #[test]
     fn any_json_is_a_token_response_or_unusable(
         body in any_json(),
@@ -291,6 +291,7 @@ proptest! {
         }
     }
 
+    // behaviour.md 2.6
     #[test]
     fn retry_after_seconds_are_exact_up_to_an_hour(
         seconds in 0_i64..10_000,
@@ -299,6 +300,7 @@ proptest! {
         prop_assert_eq!(retry_after(&seconds.to_string(), now), Some((seconds * 1000).min(HOUR)));
     }
 
+    // behaviour.md 1.8, 2.6, 7.25
     #[test]
     fn any_text_is_a_moment_or_nothing(
         text in prop_oneof![".{0,40}", "[0-9TZ:+., -]{0,30}", hostile_text()],
@@ -309,6 +311,7 @@ proptest! {
         }
     }
 
+    // behaviour.md 1.8, 7.25
     #[test]
     fn any_number_is_a_moment_or_nothing(number: f64) {
         if let Some(moment) = instant(&Field::Number(number)) {
@@ -382,6 +385,7 @@ proptest! {
         prop_assert_eq!(jwt_payload(&token), Some(payload));
     }
 
+    // behaviour.md 1.20, 7.25
     #[test]
     fn any_token_is_a_jwt_or_opaque(
         token in prop_oneof!["\\PC{0,60}", "[A-Za-z0-9_=+/-]{0,9}(\\.[A-Za-z0-9_=+/-]{0,9}){0,5}"],
@@ -993,7 +997,7 @@ impl Life {
 }
 
 proptest! {
-    // behaviour.md 2.2 to 2.16, 3.6 to 3.17, 5.10 to 5.12, 6.11, 7.25
+    // behaviour.md 2.5, 2.7, 2.10, 2.11, 2.15, 3.8, 3.10, 5.10, 5.11, 5.12, 5.20, 6.11, 7.25
     #[test]
     fn no_life_of_a_tab_breaks_the_rules(
         config in any_config(),

@@ -30,6 +30,8 @@ const PATIENCE: i64 = 10 * SECOND;
 /// and one of an older generation before them.
 const SETTLES: i64 = 3 * (4 * PATIENCE + 2 * SECOND) + 10 * SECOND;
 
+// 2.2, 2.4, 3.8, 3.10, 3.12, 5.3, 5.5, 5.8, 5.10, 5.11, 5.12, 7.10, 7.11, 7.13, 7.14
+// known-failures 12, 21, 34, 37, 38, 42
 #[test]
 fn every_interleaving_keeps_the_promises() {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());

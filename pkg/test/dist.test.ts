@@ -25,6 +25,7 @@ const BASE = 'https://api.example.com/'
 const OPTIONS = { baseUrl: BASE, preset: 'sanctum', storage: 'memory', logLevel: 'silent' } as const
 const LOGIN = { token: '1|abcdefgh', type: 'Bearer', expires_in_minutes: 60, user: { id: 1, name: 'Ada' } }
 
+// known-failures 47
 test('importing and creating touches nothing', { skip }, async () => {
   const script = `
     const before = Object.getOwnPropertyNames(globalThis).join()
@@ -52,6 +53,7 @@ test('importing and creating touches nothing', { skip }, async () => {
   assert.deepEqual(JSON.parse(stdout), { spied: [], timers: [], same: true })
 })
 
+// 6.10
 test('what a page must not need is not in the bundles', { skip }, () => {
   for (const file of ['dist/index.js', 'dist/slim.js']) {
     const code = readFileSync(file, 'utf8')
@@ -66,6 +68,7 @@ test('what a page must not need is not in the bundles', { skip }, () => {
   assert.match(readFileSync('dist/slim.js', 'utf8'), /new URL\("\.\/keepfresh\.wasm",\s*import\.meta\.url\)/)
 })
 
+// 6.12
 test('a wrong option is named, without an unhandled rejection', { skip }, async () => {
   const { createClient, isKeepfreshError } = await fresh()
   const client = createClient({ ...OPTIONS, expiryBuffer: -1 })
@@ -82,6 +85,7 @@ test('a wrong option is named, without an unhandled rejection', { skip }, async 
   await assert.rejects(createClient({ ...OPTIONS, baseUrl: '/api' }).fetch('x'), { field: 'baseUrl' })
 })
 
+// README: States, events, errors
 test('without WebAssembly the error says what is wrong', { skip }, async () => {
   const { createClient } = await fresh()
   const saved = globalThis.WebAssembly
@@ -96,6 +100,7 @@ test('without WebAssembly the error says what is wrong', { skip }, async () => {
   }
 })
 
+// 6.10, known-failures 63
 test('a Content Security Policy that forbids WebAssembly is named with its cure', {
   skip,
 }, async (context) => {
@@ -110,6 +115,7 @@ test('a Content Security Policy that forbids WebAssembly is named with its cure'
   await assert.rejects(createClient(OPTIONS).ready, { cause: refused })
 })
 
+// README: Use it
 test('slim fetches its file at first use, and again after a failure', { skip }, async () => {
   const saved = globalThis.fetch
   const answers = [
@@ -139,6 +145,7 @@ test('slim fetches its file at first use, and again after a failure', { skip }, 
   }
 })
 
+// 4.1, 6.6
 test('sign in, send, sign out', { skip }, async () => {
   const { createClient } = await fresh()
   const seen: string[] = []
@@ -184,6 +191,7 @@ test('sign in, send, sign out', { skip }, async () => {
   assert.deepEqual(states, ['anonymous', 'authenticated', 'signed_out'])
 })
 
+// 4.9, 7.21
 test('over real HTTP a body survives the replay', { skip }, async () => {
   const { createClient } = await fresh()
   const bodies: string[] = []

@@ -145,10 +145,10 @@ pub(super) async fn read_refresh(inner: &Inner, answered: Answered) -> Refreshed
     }
     let code = answered.code.clone();
     if !answered.ok() {
-        let wait = answered
-            .retry_after
-            .as_deref()
-            .and_then(|header| policy::retry_after(header, timing.received.wall));
+        // A date in it is the server's, and so is `Date`: the difference owes nothing to the clock here.
+        let now = timing.date.unwrap_or(timing.received.wall);
+        let wait = answered.retry_after.as_deref();
+        let wait = wait.and_then(|header| policy::retry_after(header, now));
         let answer = RefreshAnswer::Failed(Failure::Status(answered.status, code), wait);
         return Refreshed {
             answer,

@@ -8,7 +8,7 @@ use super::js::{self, Extra, Outgoing};
 use super::options::Options;
 use super::send;
 use super::view;
-use crate::policy::{Code, Error, Policy};
+use crate::policy::{Code, Error};
 use js_sys::{Object, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -127,7 +127,8 @@ impl Core {
     /// Forgets the cached answer of `getSession`.
     #[wasm_bindgen(js_name = clearSessionCache)]
     pub fn clear_session_cache(&self) {
-        self.inner.with(Policy::clear_cache);
+        let now = clock::now();
+        self.inner.with(|policy| policy.clear_cache(now));
     }
 
     /// The state now.

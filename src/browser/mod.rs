@@ -13,6 +13,7 @@ mod js;
 mod json;
 mod login_page;
 mod options;
+mod peek;
 mod refresh;
 mod send;
 mod storage;

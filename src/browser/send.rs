@@ -4,18 +4,13 @@ use super::clock::{self, Alarm};
 use super::error;
 use super::inner::Inner;
 use super::js::{self, Extra, Outgoing};
-use super::json::JsBody;
-use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict, error_code};
-use js_sys::{Array, JsString, Object, Promise};
+use super::peek;
+use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict};
+use js_sys::{Array, Object, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Response};
-
-/// The largest error body that is looked into, bytes (behaviour.md 3.18).
-const LARGEST_PEEK: f64 = 65_536.0;
-/// The longest such a look may take, ms.
-const LONGEST_PEEK: i64 = 2_000;
 
 /// A request under the policy's care.
 struct Sending {
@@ -235,7 +230,7 @@ impl Sending {
         if verdict != Verdict::Peek {
             return verdict;
         }
-        let code = peek(response).await;
+        let code = peek::code_in(response).await;
         self.inner.read_storage();
         let sid = self.inner.sid();
         let verdict = self.inner.with(|policy| {
@@ -253,7 +248,7 @@ impl Sending {
         let ask = self.inner.options.is_auth_error.as_ref();
         let ask = ask.filter(|_| status >= 400)?;
         let copy = Response::clone(response).ok()?;
-        let patience = Alarm::after(LONGEST_PEEK);
+        let patience = Alarm::after(peek::LONGEST);
         let asked = js::call_user(ask, &Array::of1(&copy));
         let said = JsFuture::from(js::race(&asked, patience.promise())).await;
         js::cancel_body(&copy);
@@ -274,23 +269,6 @@ fn is_exempt(inner: &Inner, request: &Outgoing) -> bool {
         .options
         .origins
         .is_endpoint(&String::from(request.url_js()))
-}
-
-/// The code in the JSON body of a 401, from a copy, so that the caller's stays unread.
-async fn peek(response: &Response) -> Option<String> {
-    let headers = response.headers();
-    let kind = headers.get("content-type").ok().flatten()?;
-    let length = headers.get("content-length").ok().flatten();
-    let long = length.is_some_and(|length| js_sys::parse_float(&length) > LARGEST_PEEK);
-    if !kind.contains("json") || long {
-        return None;
-    }
-    let copy = Response::clone(response).ok()?;
-    let patience = Alarm::after(LONGEST_PEEK);
-    let text = JsFuture::from(js::race(&copy.text().ok()?, patience.promise()))
-        .await
-        .ok()?;
-    error_code(&JsBody::parse(text.dyn_ref::<JsString>()?)?)
 }
 
 /// A promise that rejects with the signal's own reason, and a listener that goes when it is dropped.

@@ -174,7 +174,7 @@ impl Policy {
 
     /// The 401 of a current token: note it, and replay if a new token can be had.
     fn refuse_token(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
-        self.token_refused();
+        self.token_refused(now);
         if self.is_untried() {
             self.fresh_token_refused(attempt.generation, now);
         }
@@ -196,7 +196,7 @@ impl Policy {
             self.revoked(now);
             return Verdict::Over(Dead::Revoked);
         }
-        self.token_refused();
+        self.token_refused(now);
         self.doubted = Some(self.generation);
         Self::again(attempt, answer)
     }

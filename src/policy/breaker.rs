@@ -222,6 +222,7 @@ mod tests {
         cooldown: 30_000,
     };
 
+    // 2.10, 2.12
     #[test]
     fn two_failures_open_it_a_probe_goes_through_and_failing_doubles_the_pause() {
         let mut breaker = Breaker::default();
@@ -237,6 +238,7 @@ mod tests {
         assert_eq!(breaker.state(31_002), State::Closed);
     }
 
+    // 2.10
     #[test]
     fn pauses_end_at_five_minutes_and_jitter_only_lengthens() {
         let mut breaker = Breaker::default();
@@ -247,6 +249,7 @@ mod tests {
         assert!(breaker.retry_at(0).unwrap() >= 300_000);
     }
 
+    // 2.10: no option makes a loop
     #[test]
     fn an_open_breaker_pauses_even_without_a_cooldown() {
         let mut breaker = Breaker::default();
@@ -258,6 +261,7 @@ mod tests {
         assert_eq!(breaker.retry_at(0), Some(SHORTEST_PAUSE));
     }
 
+    // 2.6, 2.10
     #[test]
     fn retry_after_wins_when_it_is_later_and_is_capped() {
         let mut breaker = Breaker::default();
@@ -277,6 +281,7 @@ mod tests {
         }
     }
 
+    // 2.12
     #[test]
     fn waking_probes_only_a_settled_breaker() {
         let mut breaker = Breaker::default();

@@ -400,6 +400,7 @@ mod tests {
 
     const NOON: i64 = 1_763_640_000_000; // 2025-11-20T12:00:00Z
 
+    // 1.8
     #[test]
     fn every_iso_spelling_is_the_same_moment() {
         for text in [
@@ -427,6 +428,7 @@ mod tests {
         }
     }
 
+    // 1.9, 2.6
     #[test]
     fn http_dates_in_all_three_forms() {
         for text in [
@@ -439,6 +441,7 @@ mod tests {
         assert_eq!(http_date("soon"), None);
     }
 
+    // 1.5
     #[test]
     fn strange_lifetimes_are_unknown_and_huge_ones_are_capped() {
         for field in [
@@ -461,6 +464,7 @@ mod tests {
         }
     }
 
+    // 1.8
     #[test]
     fn instants_as_seconds_milliseconds_and_text() {
         let seconds = Field::Number(1_763_640_000.0);
@@ -483,6 +487,7 @@ mod tests {
         }
     }
 
+    // 1.9
     #[test]
     fn absolute_expiry_is_corrected_by_the_date_header() {
         let absolute = Lifetimes {
@@ -498,6 +503,7 @@ mod tests {
         assert_eq!(absolute.expires_at(&timing(ahead, None), None), None);
     }
 
+    // 1.9
     #[test]
     fn a_token_that_is_handed_over_is_as_old_as_it_says() {
         let jwt = |exp| Lifetimes {
@@ -517,6 +523,7 @@ mod tests {
         );
     }
 
+    // 1.7
     #[test]
     fn sources_that_disagree_yield_the_earliest() {
         let both = Lifetimes {
@@ -530,6 +537,7 @@ mod tests {
         );
     }
 
+    // 1.7, 1.9
     #[test]
     fn the_jwt_counts_from_its_own_iat() {
         let jwt = Lifetimes {
@@ -544,6 +552,7 @@ mod tests {
         );
     }
 
+    // 1.20
     #[test]
     fn jwt_payloads_decode_and_garbage_does_not() {
         assert_eq!(
@@ -555,6 +564,7 @@ mod tests {
         }
     }
 
+    // 1.11, known-failures 67
     #[test]
     fn lead_is_half_of_short_lives_and_none_of_very_short_ones() {
         assert_eq!(lead(3_600_000, 120_000), 120_000);

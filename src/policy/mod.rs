@@ -128,6 +128,8 @@ pub struct Policy {
     visible: bool,
     refreshed_at: Option<i64>,
     cached_at: Option<i64>,
+    /// Answers to questions from before this moment are not believed beyond their request.
+    forgot_at: i64,
     woke_at: Option<i64>,
     /// Failed refreshes since then.
     woke_failures: usize,
@@ -178,6 +180,7 @@ impl Policy {
             visible: true,
             refreshed_at: None,
             cached_at: None,
+            forgot_at: i64::MIN,
             woke_at: None,
             woke_failures: 0,
             alarm: None,
@@ -238,7 +241,7 @@ impl Policy {
         let first = !self.loaded;
         self.loaded = true;
         self.touch();
-        self.cached_at = Some(timing.received.mono);
+        self.cached_at = Some(timing.received.mono).filter(|_| timing.sent.mono >= self.forgot_at);
         match (answer, &self.session) {
             (None, None) => {}
             (None, Some(_)) => {
@@ -285,8 +288,9 @@ impl Policy {
     }
 
     /// Forgets the answer of the outside source, so that the next request asks again.
-    pub fn clear_cache(&mut self) {
+    pub fn clear_cache(&mut self, now: Now) {
         self.cached_at = None;
+        self.forgot_at = now.mono;
     }
 
     /// The answer of the outside source is too old, or there is none yet.
@@ -747,8 +751,8 @@ impl Policy {
     }
 
     /// The current token was answered 401.
-    fn token_refused(&mut self) {
-        self.cached_at = None;
+    fn token_refused(&mut self, now: Now) {
+        self.clear_cache(now);
         if self.rejected {
             return;
         }

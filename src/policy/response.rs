@@ -341,6 +341,7 @@ fn pick(body: &dyn Body, custom: Option<&str>, usual: &[&str]) -> Field {
 mod tests {
     use super::*;
 
+    // 1.17, 2.1, 2.5
     #[test]
     fn the_table_of_refresh_answers() {
         let status = |status, code: &str| {

@@ -47,7 +47,7 @@ scenario('index.js works like slim.js', {}, async (world) => {
   assert.equal((await tab.state()).status, 'signed_out')
 })
 
-// 5.13: both entry points in one page behave like two tabs.
+// 5.13, known-failures 2: both entry points in one page behave like two tabs.
 scenario('two copies in one page agree', {}, async (world) => {
   const tab = await world.signedIn('django', {}, { remember: true })
   await tab.run(async (api) => {

@@ -139,7 +139,7 @@ describe('the refresh endpoint fails', { concurrency: 4 }, () => {
     assert.equal((await tab.events('reauth_required')).length, 1)
   })
 
-  // 5.14, 7.15: the answer of a rotation is lost, and with it the only token that is still good.
+  // 5.14, 7.15, known-failures 28: the answer of a rotation is lost, and with it the only token that is still good.
   for (const preset of ['sanctum', 'oauth2']) {
     scenario(`${preset}: a rotation whose answer is lost`, { noise: NOISE }, async (world) => {
       const tab = await world.signedIn(preset, {}, { remember: true })

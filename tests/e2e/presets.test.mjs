@@ -69,7 +69,7 @@ for (const [preset, { refresh }] of Object.entries(PRESETS)) {
       assert.deepEqual([wire.replays, wire.refreshes], [5, 1])
     })
 
-    // 2.1: a wrong password is the caller's business.
+    // README: States, events, errors: a wrong password is the caller's business.
     scenario('a refused sign-in changes nothing', {}, async (world) => {
       const tab = await world.tab(preset)
       const wrong = preset === 'oauth2' ? { code: 'none', code_verifier: 'x' } : { ...ADA, password: 'x' }

@@ -6,7 +6,7 @@ import { PRESETS, scenario } from './kit.mjs'
 const PAST_LEAD = 3_500_000
 
 for (const preset of Object.keys(PRESETS)) {
-  // 1.11, 3.15, 5.21, 7.1, 7.17: nobody sends a token that is due for renewal; no timer is needed for that.
+  // 1.11, 5.21, 7.1, 7.17: nobody sends a token that is due for renewal; no timer is needed for that.
   scenario(`${preset}: 50 requests past the lead wait for one refresh`, {}, async (world) => {
     const init = () => {
       window.setTimeout = () => 0
@@ -140,7 +140,7 @@ scenario('a keepalive request at pagehide arrives with its token', {}, async (wo
   assert.deepEqual([entry.status, entry.user], [200, 'ada@example.com'])
 })
 
-// 2.15, 5.13: after dispose() nothing is sent, nothing is heard, and the stored session stays.
+// known-failures 47: after dispose() nothing is sent, nothing is heard, and the stored session stays.
 scenario('a disposed client is silent and leaves the session alone', {}, async (world) => {
   const tab = await world.signedIn('django', {}, { remember: true })
   const before = await tab.storage()
@@ -159,7 +159,7 @@ scenario('a disposed client is silent and leaves the session alone', {}, async (
   assert.equal(await tab.one(), '200')
 })
 
-// known-failures 17 to 19: listeners may do what they like.
+// known-failures 17, 18, 19: listeners may do what they like.
 scenario('listeners call the client and throw, and nothing hangs', { noise: /./ }, async (world) => {
   const tab = await world.signedIn('django')
   const errors = []
@@ -185,7 +185,7 @@ scenario('listeners call the client and throw, and nothing hangs', { noise: /./ 
   assert.deepEqual(new Set(errors), new Set(['of a listener']))
 })
 
-// 1.9, 7.18: whatever the server's clock says, there is at most the first 401.
+// 1.9, 7.18, known-failures 33: whatever the server's clock says, there is at most the first 401.
 for (const [name, offset, no_expose] of [
   ['10 min ahead', 600, false],
   ['10 min behind', -600, false],

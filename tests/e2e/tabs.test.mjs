@@ -168,7 +168,7 @@ scenario('ten tabs without Web Locks', { todo: NO_LEASE }, async (world) => {
   assert.deepEqual([wire.refreshes, wire.unauthorized], [1, 0])
 })
 
-// 5.1, 5.4, 7.10: who dies with the lock in hand leaves it to the next.
+// 5.1, 7.10: who dies with the lock in hand leaves it to the next.
 scenario('a tab that is closed during its refresh blocks nobody', {}, async (world) => {
   const [one, two] = [await world.signedIn('django', {}, REMEMBER), await world.tab('django')]
   await world.server.expire()

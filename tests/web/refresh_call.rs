@@ -26,6 +26,7 @@ fn is_guarded(call: &Call) {
     assert!(!call.url().contains(CANARY));
 }
 
+// 1.18, 1.19, 6.7
 #[wasm_bindgen_test]
 async fn oauth2_sends_a_form_with_the_refresh_token_in_the_body_only() {
     let options = json!({"preset": "oauth2", "clientId": "a b&c", "scope": "openid profile"});
@@ -44,6 +45,7 @@ async fn oauth2_sends_a_form_with_the_refresh_token_in_the_body_only() {
     assert_eq!(call.text(), expected);
 }
 
+// 1.18, 1.19, 6.7
 #[wasm_bindgen_test]
 async fn sanctum_sends_the_access_token_as_bearer_and_no_body() {
     let call = refreshed_with(&json!({"preset": "sanctum"}), SANCTUM).await;
@@ -54,6 +56,7 @@ async fn sanctum_sends_the_access_token_as_bearer_and_no_body() {
     assert_eq!(call.text(), "");
 }
 
+// 1.18, 1.19, 6.7
 #[wasm_bindgen_test]
 async fn django_sends_json() {
     let call = refreshed_with(
@@ -71,6 +74,7 @@ async fn django_sends_json() {
     assert_eq!(call.text(), format!(r#"{{"refresh_token":"{}"}}"#, rt(1)));
 }
 
+// 1.18, 1.19, 6.7
 #[wasm_bindgen_test]
 async fn a_refresh_call_of_ones_own_is_made_as_described() {
     let endpoints = json!({"refresh": "https://auth.test/renew"});
@@ -164,6 +168,7 @@ async fn a_token_of_a_year_does_not_refresh_at_once() {
     assert_eq!(clock.pending(), 1);
 }
 
+// 1.11; README: Use it
 #[wasm_bindgen_test]
 async fn get_access_token_renews_only_when_too_little_is_left() {
     let world = World::oauth2();
@@ -191,6 +196,7 @@ async fn get_access_token_renews_only_when_too_little_is_left() {
     assert_eq!(world.server.count(TOKEN), 1);
 }
 
+// 5.21, 6.11
 #[wasm_bindgen_test]
 async fn get_session_renews_an_expired_token_and_shows_none() {
     let world = World::oauth2();
@@ -205,7 +211,7 @@ async fn get_session_renews_an_expired_token_and_shows_none() {
     assert_eq!(world.server.count(TOKEN), 1);
 }
 
-// Servers that no preset fits.
+// 1.18: servers that no preset fits.
 #[wasm_bindgen_test]
 async fn token_fields_and_parse_tokens_read_other_shapes() {
     let world = World::new(&json!({

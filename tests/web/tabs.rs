@@ -13,6 +13,7 @@ fn sid(world: &World) -> String {
     record["sid"].as_str().unwrap().to_owned()
 }
 
+// 5.5, 5.8, known-failures 2, 12
 #[wasm_bindgen_test]
 async fn two_tabs_refresh_once_and_the_other_adopts() {
     let world = World::oauth2();
@@ -105,6 +106,7 @@ async fn signing_out_in_one_tab_signs_the_other_out() {
     }
 }
 
+// 5.8
 #[wasm_bindgen_test]
 async fn signing_in_in_one_tab_signs_the_other_in() {
     let world = World::oauth2();
@@ -194,7 +196,7 @@ async fn a_401_finds_the_token_of_another_tab() {
     assert_eq!(world.server.count(TOKEN), 0);
 }
 
-// The same while refreshing is paused: nobody needs to be called for a token that is there.
+// 3.12: the same while refreshing is paused: nobody needs to be called for a token that is there.
 #[wasm_bindgen_test]
 async fn a_401_finds_the_token_of_another_tab_while_refreshing_is_paused() {
     let world = World::new(&json!({"preset": "oauth2", "crossTab": false}));
@@ -214,7 +216,7 @@ async fn a_401_finds_the_token_of_another_tab_while_refreshing_is_paused() {
     assert_eq!(world.server.count(TOKEN), 1);
 }
 
-// 5.3, known-failures 15: a hung holder does not hang the app.
+// 5.3, 5.4, known-failures 15, 34: a hung holder does not hang the app.
 #[wasm_bindgen_test]
 async fn a_lock_that_nobody_gives_back_is_waited_for_no_longer_than_ten_seconds() {
     let world = World::oauth2();
@@ -270,7 +272,7 @@ async fn a_failed_refresh_gives_the_lock_back() {
     done(other.core.refresh(), "the other tab").await;
 }
 
-// 2.12: what one tab learns of the server, the others need not try.
+// 2.12, known-failures 27: what one tab learns of the server, the others need not try.
 #[wasm_bindgen_test]
 async fn tabs_share_the_pause() {
     let world = World::oauth2();
@@ -287,7 +289,7 @@ async fn tabs_share_the_pause() {
     assert_eq!(world.server.count(TOKEN), 1);
 }
 
-// 5.8, 6.16: messages are hints; a forged one causes a look into storage, and nothing else.
+// 5.8, 6.16, 7.25: messages are hints; a forged one causes a look into storage, and nothing else.
 #[wasm_bindgen_test]
 async fn forged_messages_change_nothing() {
     let world = World::oauth2();
@@ -312,6 +314,7 @@ async fn forged_messages_change_nothing() {
     assert_eq!(world.get_status("/x").await, 200);
 }
 
+// README: Options
 #[wasm_bindgen_test]
 async fn without_cross_tab_nothing_is_said_or_heard() {
     let world = World::new(&json!({"preset": "oauth2", "crossTab": false}));
@@ -324,7 +327,7 @@ async fn without_cross_tab_nothing_is_said_or_heard() {
     assert_eq!(other.host.events(), [""; 0]);
 }
 
-// 5.15: old browsers.
+// 5.8: old browsers.
 #[wasm_bindgen_test]
 async fn without_locks_and_channels_everything_else_works() {
     restore();

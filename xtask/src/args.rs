@@ -17,7 +17,8 @@ cargo xtask <command>
   demo [--port N] [--no-open]
                        build, start the auth server, serve the demo page and keep running
   demo --headless      drive the demo page in headless Chromium and check its counts
-  test [STEP..]        run everything, or only: fmt clippy native build pkg wasm e2e demo
+  test [STEP..]        run everything, or only: fmt map clippy native build pkg wasm e2e demo
+  map                  rewrite the table in tests/README.md: which test shows which requirement
   help                 print this
 
 Logs of every step are in target/xtask/. KEEPFRESH_TOOLCHAIN=debian builds wasm with Debian's
@@ -30,6 +31,7 @@ pub(crate) enum Action {
     Setup { browsers: bool },
     Build { dev: bool },
     Demo(Demo),
+    Map,
     Test { steps: Vec<Step> },
 }
 
@@ -58,9 +60,17 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Action> {
         "build" => Ok(Action::Build {
             dev: flag(&mut parser, "dev")?,
         }),
+        "map" => nothing_more(&mut parser).map(|()| Action::Map),
         "demo" => demo(&mut parser).map(Action::Demo),
         "test" => steps(&mut parser).map(|steps| Action::Test { steps }),
         other => bail!("there is no command `{other}`"),
+    }
+}
+
+fn nothing_more(parser: &mut lexopt::Parser) -> Result<()> {
+    match parser.next()? {
+        None => Ok(()),
+        Some(other) => Err(other.unexpected().into()),
     }
 }
 
@@ -115,6 +125,7 @@ mod tests {
             parsed("setup --browsers").unwrap(),
             Action::Setup { browsers: true }
         );
+        assert_eq!(parsed("map").unwrap(), Action::Map);
         assert_eq!(parsed("build").unwrap(), Action::Build { dev: false });
         assert_eq!(
             parsed("demo --port 8123 --no-open").unwrap(),
@@ -139,7 +150,13 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for line in ["tset", "test fmtt", "demo --port 99999", "build --fast"] {
+        for line in [
+            "tset",
+            "test fmtt",
+            "demo --port 99999",
+            "build --fast",
+            "map x",
+        ] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

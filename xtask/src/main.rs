@@ -5,14 +5,18 @@
     reason = "the rule keeps the clock out of the policy; xtask measures real time"
 )]
 
+mod annotation;
 mod args;
 mod browsers;
 mod build;
 mod demo;
 mod guard;
 mod host;
+mod map;
+mod not_built;
 mod npm;
 mod project;
+mod requirement;
 mod setup;
 mod sizes;
 mod step;
@@ -53,6 +57,7 @@ fn perform(action: Action) -> anyhow::Result<ExitCode> {
         Action::Help => {}
         Action::Setup { browsers } => setup::everything(&project, browsers)?,
         Action::Build { dev } => build::package(&project, dev)?,
+        Action::Map => map::write(&project)?,
         Action::Demo(demo) => demo::run(&project, &demo)?,
         Action::Test { steps } => return Ok(test::run(&project, &steps)),
     }

@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::build;
 use crate::demo;
+use crate::map;
 use crate::npm;
 use crate::project::Project;
 use crate::setup;
@@ -19,6 +20,7 @@ use crate::toolchain::TARGET;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Fmt,
+    Map,
     Clippy,
     Native,
     Build,
@@ -28,8 +30,9 @@ pub(crate) enum Step {
     Demo,
 }
 
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 9] = [
     ("fmt", Step::Fmt),
+    ("map", Step::Map),
     ("clippy", Step::Clippy),
     ("native", Step::Native),
     ("build", Step::Build),
@@ -137,6 +140,7 @@ impl Tests<'_> {
         let project = self.project;
         match step {
             Step::Fmt => self.row("fmt", None, || fmt(project)),
+            Step::Map => self.row("map", None, || map::check(project).map(|()| None)),
             Step::Clippy => {
                 self.row("clippy native", None, || clippy_native(project));
                 self.row("clippy wasm32", None, || clippy_wasm(project));
