@@ -77,8 +77,8 @@ pub(super) struct Copies {
     /// What the name of a note starts with; the login follows.
     prefix: String,
     local: Option<web_sys::Storage>,
-    /// The name of the channel, if the tabs are to talk.
-    channel: Option<String>,
+    /// The name of the channel and what seals what goes over it, if the tabs are to talk.
+    channel: Option<(String, Subtle)>,
     on_message: Rc<dyn Fn(MessageEvent)>,
     line: RefCell<Option<Line>>,
 }
@@ -91,9 +91,11 @@ impl Copies {
         cross_tab: bool,
         held: impl Fn(&str) -> Option<Held> + 'static,
     ) -> Self {
-        let name = [key, ":copies"].concat();
+        // Taken once: a page whose `crypto` is replaced later gets no record (behaviour.md 6.13).
+        let subtle = subtle().filter(|_| cross_tab);
+        let channel = subtle.map(|subtle| ([key, ":copies"].concat(), subtle));
         let busy = Rc::new(Cell::new(false));
-        let asked = name.clone();
+        let asked = channel.clone();
         let on_message = move |message: MessageEvent| {
             let Some(ask) = Ask::read(&message.data()).filter(|_| !busy.get()) else {
                 return;
@@ -102,19 +104,21 @@ impl Copies {
             let (Some(held), Some(target)) = (newer, message.target()) else {
                 return;
             };
-            let (channel, busy) = (target.unchecked_into(), Rc::clone(&busy));
-            let about = ask.about(&asked);
+            let Some((name, subtle)) = asked.clone() else {
+                return;
+            };
+            let busy = Rc::clone(&busy);
             busy.set(true);
             spawn_local(async move {
-                answer(&channel, &ask.id, &about, &held).await;
+                answer(subtle, &name, &ask, &held, target.unchecked_ref()).await;
                 busy.set(false);
             });
         };
         let copies = Self {
             prefix: [key, ":rotation:"].concat(),
             local: js::global("localStorage").and_then(|storage| storage.dyn_into().ok()),
-            channel: (cross_tab && subtle().is_some()).then_some(name),
             on_message: Rc::new(on_message),
+            channel,
             line: RefCell::new(None),
         };
         copies.resume();
@@ -125,9 +129,14 @@ impl Copies {
     /// `rotation`. Call it under the lock. `key` is the secret of the login. What is returned was
     /// stored by a copy; it still has to be validated like everything from storage.
     pub(super) async fn ask(&self, sid: &str, rotation: u32, key: &Secret) -> Option<JsString> {
-        let name = self.channel.as_deref()?;
+        let (name, subtle) = self.channel.clone()?;
+        let ask = Ask {
+            id: clock::random_id(),
+            sid: sid.to_owned(),
+            rotation,
+        };
         let patience = Alarm::after(PATIENCE);
-        let asking = pin!(ask(name, sid, rotation, key));
+        let asking = pin!(put(ask, subtle, &name, key));
         js::first_of(asking, JsFuture::from(patience.promise().clone())).await?
     }
 
@@ -181,7 +190,7 @@ impl Copies {
 
     /// Listens again.
     pub(super) fn resume(&self) {
-        let Some(name) = self.channel.as_deref() else {
+        let Some((name, _)) = &self.channel else {
             return;
         };
         if self.line.borrow().is_none() {
@@ -299,14 +308,9 @@ fn message(kind: &str, id: &str) -> Object {
     message
 }
 
-/// Asks, and waits for an answer for as long as it takes.
-async fn ask(name: &str, sid: &str, rotation: u32, key: &Secret) -> Option<JsString> {
-    let seal = Seal::new(key).await?;
-    let ask = Ask {
-        id: clock::random_id(),
-        sid: sid.to_owned(),
-        rotation,
-    };
+/// Puts the question, and waits for an answer for as long as it takes.
+async fn put(ask: Ask, subtle: Subtle, name: &str, key: &Secret) -> Option<JsString> {
+    let seal = Seal::new(subtle, key).await?;
     let (message, about) = (ask.message(), ask.about(name));
     let mut found = None;
     let answered = Promise::new(&mut |resolve, _| found = Some(resolve));
@@ -332,17 +336,17 @@ async fn look(seal: Seal, about: Uint8Array, sealed: Sealed, found: Function) {
 }
 
 /// Answers a copy; nobody waits for it longer than that copy does.
-async fn answer(channel: &BroadcastChannel, id: &str, about: &Uint8Array, held: &Held) {
+async fn answer(subtle: Subtle, name: &str, ask: &Ask, held: &Held, channel: &BroadcastChannel) {
     let patience = Alarm::after(PATIENCE);
     let sealing = pin!(async {
-        let seal = Seal::new(&held.key).await?;
-        seal.close(about, &held.record).await
+        let seal = Seal::new(subtle, &held.key).await?;
+        seal.close(&ask.about(name), &held.record).await
     });
     let sealed = js::first_of(sealing, JsFuture::from(patience.promise().clone())).await;
     let Some(sealed) = sealed.flatten() else {
         return;
     };
-    let message = message("answer", id);
+    let message = message("answer", &ask.id);
     js::set(&message, "iv", &sealed.iv);
     js::set(&message, "data", &sealed.data);
     // Throws if the channel was closed meanwhile: then nobody needs to hear from this tab.
@@ -375,8 +379,7 @@ struct Seal {
 }
 
 impl Seal {
-    async fn new(key: &Secret) -> Option<Self> {
-        let subtle = subtle()?;
+    async fn new(subtle: Subtle, key: &Secret) -> Option<Self> {
         let key = Uint8Array::from(from_hex(key.reveal())?.as_slice());
         let usages = Array::of2(&JsValue::from_str("encrypt"), &JsValue::from_str("decrypt"));
         let imported = subtle.import_key("raw", &key, "AES-GCM", false, &usages);

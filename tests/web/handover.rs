@@ -315,6 +315,61 @@ async fn copies_of_a_credential_that_does_not_rotate_need_nobody() {
     stranger.close();
 }
 
+// 5.9: between two rotations each copy may have had any number of access tokens.
+#[wasm_bindgen_test]
+async fn what_counts_between_copies_is_the_credential() {
+    let (world, _notes, _clock) = public().await;
+    let keep =
+        |n| json!({"json": {"access_token": at(n), "token_type": "Bearer", "expires_in": 3600}});
+    world
+        .server
+        .script(TOKEN, &[keep(2), keep(3), keep(4), grant(5), grant(6)]);
+    world.server.script(X, &[only(5)]);
+    let copy = Copy::of(&world);
+    for _ in 0..3 {
+        done(world.core.refresh(), "an access token").await;
+    }
+    done(copy.tab().core.refresh(), "a rotation").await;
+    done(world.core.refresh(), "catching up").await;
+    assert_eq!(world.get_status("/x").await, 200);
+    assert_eq!(world.server.count(TOKEN), 4);
+    done(world.core.refresh(), "going on").await;
+    let sent: Vec<_> = world.server.calls(TOKEN).iter().map(Call::text).collect();
+    assert!(sent[..4].iter().all(|call| call.contains(&rt(1))));
+    assert!(sent[4].contains(&rt(5)));
+}
+
+// 5.5, 5.9: the lock is handed on faster than the note under it arrives.
+#[wasm_bindgen_test]
+async fn a_note_that_is_late_is_not_missed() {
+    let (world, notes, _clock) = public().await;
+    let copy = Copy::of(&world);
+    done(world.core.refresh(), "mine").await;
+    storage("localStorage")
+        .remove_item(&notes.name(&sid(&world)))
+        .unwrap();
+    done(copy.tab().core.refresh(), "theirs").await;
+    assert_eq!(copy.field("refresh_token"), json!(rt(2)));
+    assert_eq!(world.server.count(TOKEN), 1);
+}
+
+// 5.9: a record of an earlier version has no key, so nobody can answer it; its token is as spent.
+#[wasm_bindgen_test]
+async fn a_copy_without_a_key_does_not_send_its_spent_token() {
+    let (world, _notes, _clock) = public().await;
+    world.tamper(|record| {
+        let fields = record.as_object_mut().unwrap();
+        fields.remove("handover_key");
+        fields.remove("credential_since");
+    });
+    let copy = Copy::of(&world);
+    let other = Copy::of(&world);
+    done(other.tab().core.refresh(), "the one ahead").await;
+    let code = fails_with(copy.tab().core.refresh(), "the one behind").await;
+    assert_eq!(code, "refresh_failed");
+    assert_eq!(world.server.count(TOKEN), 1);
+}
+
 // 5.9, 7.16: better a failed refresh than a family that is revoked.
 #[wasm_bindgen_test]
 async fn one_that_was_left_behind_does_not_send_its_spent_token() {
@@ -581,16 +636,31 @@ async fn without_web_crypto_or_cross_tab_nothing_is_said() {
 #[wasm_bindgen_test]
 async fn a_browser_that_never_finishes_sealing_delays_a_refresh_for_no_longer() {
     let (_world, _notes, copy, clock) = left_behind(&json!({"preset": "oauth2"})).await;
-    let asked = Rc::new(Cell::new(false));
-    let told = Rc::clone(&asked);
-    let never: JsValue = Closure::<dyn FnMut() -> Promise>::new(move || {
-        told.set(true);
-        Promise::new(&mut |_, _| {})
-    })
-    .into_js_value();
-    patch_value(&get(&global("crypto"), "subtle"), "importKey", &never);
-    let code = asks_in_vain(copy.tab(), &clock, || asked.get()).await;
+    let asked = never_finishing();
+    let code = asks_in_vain(copy.tab(), &clock, || asked.get() == 1).await;
     assert_eq!(code, "refresh_failed");
+}
+
+// 6.16, 7.25: one question is worked on at a time, and each for a limited time.
+#[wasm_bindgen_test]
+async fn questions_that_pile_up_are_not_all_worked_on() {
+    let (world, _notes, clock) = public().await;
+    done(world.core.refresh(), "refresh").await;
+    let stranger = Stranger::new(&channel(&world));
+    let ask = json!({"v": 1, "type": "ask", "id": "me", "sid": sid(&world), "rotation": 0});
+    let sealing = never_finishing();
+    for _ in 0..50 {
+        stranger.say(&js(&ask));
+    }
+    until("the first", || sealing.get() == 1).await;
+    settle().await;
+    assert_eq!(sealing.get(), 1);
+    clock.advance(PATIENCE);
+    settle().await;
+    restore();
+    stranger.say(&js(&ask));
+    until("an answer", || stranger.count("answer") == 1).await;
+    stranger.close();
 }
 
 // 5.7: a page in the back-forward cache answers nobody; when it is back, it does.
@@ -636,7 +706,7 @@ async fn a_note_that_makes_no_sense_is_as_good_as_none() {
     let sid = sid(&world);
     let stranger = Stranger::new(&channel(&world));
     for (n, garbage) in (1..).zip([
-        "".to_owned(),
+        String::new(),
         "{".to_owned(),
         "null".to_owned(),
         "7".to_owned(),
@@ -702,6 +772,19 @@ fn renewed(record: &str, n: u32) -> String {
     record["rotation"] = json!(n);
     record["credential_since"] = json!(n);
     record.to_string()
+}
+
+/// From now on WebCrypto never finishes. How often it was called.
+fn never_finishing() -> Rc<Cell<u32>> {
+    let calls = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&calls);
+    let never = Closure::<dyn FnMut() -> Promise>::new(move || {
+        counted.set(counted.get() + 1);
+        Promise::new(&mut |_, _| {})
+    });
+    let subtle = get(&global("crypto"), "subtle");
+    patch_value(&subtle, "importKey", &never.into_js_value());
+    calls
 }
 
 fn tell_page(name: &str, persisted: bool) {
