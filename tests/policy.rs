@@ -264,7 +264,7 @@ impl World {
         match commit {
             Commit::Store => self.store(),
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep => {}
+            Commit::Keep | Commit::Abandon(_) => {}
             Commit::Revoke(tokens) => self
                 .revoked
                 .push(tokens.access_token.as_ref().unwrap().reveal().to_owned()),

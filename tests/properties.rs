@@ -884,7 +884,7 @@ impl Life {
                 self.stored.record = record;
             }
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep | Commit::Revoke(_) => {}
+            Commit::Keep | Commit::Abandon(_) | Commit::Revoke(_) => {}
         }
         Ok(())
     }

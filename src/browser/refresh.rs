@@ -357,6 +357,7 @@ impl Inner {
                 self.write_storage();
             }
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
+            Commit::Abandon(sid) => self.storage.remove_login(&sid),
             Commit::Keep => {}
             Commit::Revoke(tokens) => {
                 let inner = Rc::clone(self);
