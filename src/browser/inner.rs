@@ -310,13 +310,6 @@ impl Inner {
         self.copies.forget(sid);
     }
 
-    /// This tab fell behind its copies for good: here the login is over, there it lives on.
-    pub(super) fn drop_copy(&self, sid: &str) {
-        self.user.replace(JsValue::UNDEFINED);
-        self.header.replace(None);
-        self.storage.remove_login(sid);
-    }
-
     /// Reads storage and takes over what another tab did.
     pub(super) fn read_storage(&self) {
         if self.options.policy.outside {

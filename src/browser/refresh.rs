@@ -185,11 +185,7 @@ impl Inner {
             return true;
         }
         let commit = self.with(|policy| policy.left_behind(wanted, clock::now(), clock::roll()));
-        match commit {
-            Commit::Store => self.write_storage(),
-            Commit::Clear(sid, _) => self.drop_copy(&sid),
-            Commit::Keep | Commit::Revoke(_) => {}
-        }
+        self.apply(commit);
         false
     }
 
@@ -344,18 +340,24 @@ impl Inner {
             timing,
             user,
         } = landed;
+        let renewed = matches!(answer, RefreshAnswer::Tokens(_));
         let found = self.storage.read(self.remembered());
         let roll = clock::roll();
         let commit =
             self.with(|policy| policy.finish_refresh(plan, answer, timing, &found.stored, roll));
+        if commit == Commit::Store && user.is_object() {
+            self.user.replace(user);
+        }
+        if commit == Commit::Store && renewed {
+            self.note_credential();
+        }
+        self.apply(commit);
+    }
+
+    /// Does to storage what the policy says.
+    fn apply(self: &Rc<Self>, commit: Commit) {
         match commit {
-            Commit::Store => {
-                if user.is_object() {
-                    self.user.replace(user);
-                }
-                self.note_credential();
-                self.write_storage();
-            }
+            Commit::Store => self.write_storage(),
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
             Commit::Abandon(sid) => self.storage.remove_login(&sid),
             Commit::Keep => {}

@@ -339,7 +339,7 @@ async fn what_counts_between_copies_is_the_credential() {
     assert!(sent[4].contains(&rt(5)));
 }
 
-// 5.5, 5.9: the lock is handed on faster than the note under it arrives.
+// 5.9: the lock is handed on faster than the note under it arrives.
 #[wasm_bindgen_test]
 async fn a_note_that_is_late_is_not_missed() {
     let (world, notes, _clock) = public().await;
@@ -387,7 +387,7 @@ async fn one_that_was_left_behind_does_not_send_its_spent_token() {
     stranger.close();
 }
 
-// 2.2, 5.9: the login is over for a tab that is left behind for good, and for that tab alone.
+// 5.9: the login is over for a tab that is left behind for good, and for that tab alone.
 #[wasm_bindgen_test]
 async fn giving_up_in_one_copy_ends_the_login_in_no_other() {
     let (mut world, _notes, copy, clock) = left_behind(&json!({"preset": "oauth2"})).await;
@@ -504,7 +504,7 @@ async fn a_record_that_makes_no_sense_is_not_taken_over() {
     stranger.close();
 }
 
-// 5.8, 7.23: whoever listens learns that there is a login, and nothing of it.
+// 5.8: whoever listens learns that there is a login, and nothing of it.
 #[wasm_bindgen_test]
 async fn no_secret_is_said_in_clear() {
     let (world, notes, _clock) = public().await;
