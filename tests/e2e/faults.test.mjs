@@ -174,18 +174,18 @@ describe('the refresh endpoint fails', { concurrency: 4 }, () => {
   })
 
   // 2.5, known-failures 25: offline is nobody's failure.
-  scenario('offline and back', { noise: NOISE }, async (world) => {
+  scenario('offline and back', { noise: NOISE, needs: ['offline'] }, async (world) => {
     const tab = await world.signedIn('django', {}, { remember: true })
     const before = await record(tab)
     await world.server.expire()
-    await tab.page.context().setOffline(true)
+    await tab.page.setOfflineMode(true)
     const offline = await tab.send('/api/bookings')
     assert.equal(offline.error.name, 'TypeError')
     const { error } = await tab.call('refresh')
     assert.deepEqual([error.code, error.retryable], ['offline', true])
     await expectKept(tab, before, 'authenticated')
     assert.equal(await world.refreshes(), 0)
-    await tab.page.context().setOffline(false)
+    await tab.page.setOfflineMode(false)
     assert.deepEqual(await tab.burst(5), { 200: 5 })
     assert.deepEqual([await world.refreshes(), (await tab.metrics()).failures], [1, 0])
   })

@@ -1,6 +1,6 @@
 // One refresh for all who wait, and nobody's abort, storm or farewell spoils it.
 import assert from 'node:assert/strict'
-import { PRESETS, scenario } from './kit.mjs'
+import { eventually, PRESETS, scenario } from './kit.mjs'
 
 /** Tokens live an hour here, so this many ms later they are within their lead. */
 const PAST_LEAD = 3_500_000
@@ -164,7 +164,8 @@ scenario('listeners call the client and throw, and nothing hangs', { noise: /./ 
   const tab = await world.signedIn('django')
   const errors = []
   tab.page.removeAllListeners('pageerror')
-  tab.page.on('pageerror', (error) => errors.push(error.message))
+  // Each browser puts words of its own in front.
+  tab.page.on('pageerror', (error) => errors.push(error.message.replace(/^.*Error: /, '')))
   await tab.run(() => {
     window.inside = new Promise((resolve) => {
       client.on('refreshed', () => {
@@ -227,14 +228,3 @@ scenario('a server clock that jumps ahead costs one refresh', {}, async (world) 
   assert.deepEqual(await tab.burst(10), { 200: 10 })
   assert.equal(await world.refreshes(), 1)
 })
-
-/** What `look` finds, as soon as it finds something. */
-async function eventually(look) {
-  const end = Date.now() + 5000
-  for (;;) {
-    const found = await look()
-    if (found) return found
-    if (Date.now() > end) throw new Error('it did not come')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}

@@ -1,8 +1,17 @@
-// One headless Chromium per test file.
-import { chromium } from 'playwright-core'
+// One headless browser per test file: Chromium, or the Firefox that people have. KEEPFRESH_BROWSER says which.
+import puppeteer from 'puppeteer-core'
 
-const FLAGS = [
-  '--headless=new',
+/** What can be done to a page of that browser, beyond what every page can. Scenarios say what they need. */
+const SKILLS = {
+  chromium: ['freeze', 'offline'],
+  // WebDriver BiDi knows no commands for these.
+  firefox: [],
+}
+
+/** `chromium` or `firefox`. */
+export const BROWSER = process.env.KEEPFRESH_BROWSER ?? 'chromium'
+
+const CHROMIUM_FLAGS = [
   // Needed by root and in containers; nothing but our own pages is opened.
   '--no-sandbox',
   '--disable-gpu',
@@ -17,7 +26,7 @@ let launching
 
 /** The browser of this process. */
 export function browser() {
-  launching ??= launch()
+  launching ??= launch(BROWSER)
   return launching
 }
 
@@ -26,9 +35,18 @@ export async function closeBrowser() {
   await (await launching)?.close()
 }
 
-export function launch() {
-  return chromium.launch({
-    executablePath: process.env.KEEPFRESH_CHROMIUM ?? '/usr/bin/chromium',
-    args: FLAGS,
-  })
+/** Which of these skills this browser lacks. */
+export function lacking(skills) {
+  return skills.filter((skill) => !SKILLS[BROWSER].includes(skill))
+}
+
+export function launch(name = 'chromium') {
+  if (!(name in SKILLS)) throw new Error(`KEEPFRESH_BROWSER has to be ${Object.keys(SKILLS).join(' or ')}`)
+  const headless = { headless: true, defaultViewport: null }
+  if (name === 'firefox') {
+    const executablePath = process.env.KEEPFRESH_FIREFOX ?? '/usr/bin/firefox-esr'
+    return puppeteer.launch({ ...headless, browser: 'firefox', executablePath })
+  }
+  const executablePath = process.env.KEEPFRESH_CHROMIUM ?? '/usr/bin/chromium'
+  return puppeteer.launch({ ...headless, executablePath, args: CHROMIUM_FLAGS })
 }
