@@ -182,6 +182,11 @@ impl Copies {
         }
     }
 
+    /// Whether a storage event with this key is about a note; no key = everything was cleared.
+    pub(super) fn concerns(&self, key: Option<&str>) -> bool {
+        key.is_some_and(|key| key.starts_with(&self.prefix))
+    }
+
     /// Stops listening until `resume`: a page in the back-forward cache must hold no channel, and one
     /// that was disposed of has nothing to say.
     pub(super) fn suspend(&self) {

@@ -4,7 +4,7 @@ use super::account::Entering;
 use super::answer;
 use super::clock;
 use super::error;
-use super::handover::{Copies, Held};
+use super::handover::Copies;
 use super::js;
 use super::options::{Options, Place};
 use super::refresh::Running;
@@ -56,6 +56,7 @@ pub(super) struct Inner {
     pub(super) storage: Storage,
     pub(super) tabs: Tabs,
     pub(super) copies: Copies,
+    pub(super) catching_up: RefCell<Option<Promise>>,
     pub(super) user: RefCell<JsValue>,
     pub(super) refreshing: RefCell<Option<Running>>,
     pub(super) entering: RefCell<Option<(Entering, Promise)>>,
@@ -75,7 +76,7 @@ pub(super) struct Inner {
     announcing: Cell<bool>,
     /// The last write of the session failed: it lives in memory.
     pub(super) storage_lost: Cell<bool>,
-    myself: Weak<Inner>,
+    pub(super) myself: Weak<Inner>,
 }
 
 impl Inner {
@@ -96,7 +97,7 @@ impl Inner {
             let hinted = myself.clone();
             let on_hint = move || {
                 if let Some(inner) = hinted.upgrade() {
-                    inner.read_storage();
+                    inner.look_around();
                 }
             };
             let asked = myself.clone();
@@ -128,6 +129,7 @@ impl Inner {
                 refreshing: RefCell::new(None),
                 entering: RefCell::new(None),
                 priming: RefCell::new(None),
+                catching_up: RefCell::new(None),
                 disposed: Cell::new(false),
                 leaving: Cell::new(false),
                 entrances: Cell::new(0),
@@ -148,6 +150,7 @@ impl Inner {
         });
         inner.listen();
         inner.load_storage();
+        inner.look_at_copies();
         Ok(inner)
     }
 
@@ -348,50 +351,6 @@ impl Inner {
         self.tabs.hint();
     }
 
-    /// Takes over what a copy of this tab handed over, if it is newer.
-    pub(super) fn take_handed(&self, text: &JsString) {
-        let before = self.with(|policy| policy.generation());
-        let Some(found) = self.storage.read_copy(text) else {
-            return;
-        };
-        let theirs = found.stored.record.as_ref();
-        if theirs.map(|record| &record.session.sid) != self.sid().as_ref() {
-            return;
-        }
-        self.with(|policy| policy.adopt(&found.stored, clock::now()));
-        if self.with(|policy| policy.generation()) != before {
-            self.take_user(&found);
-            self.write_storage();
-        }
-    }
-
-    /// Notes for copies of this tab which credential is the newest, if it was ever renewed.
-    pub(super) fn note_credential(&self) {
-        if !self.may_have_copies() {
-            return;
-        }
-        let policy = self.policy.borrow();
-        let session = policy.session();
-        if let Some(session) = session.filter(|session| session.credential_since > 0) {
-            self.copies.note(&session.sid, session.credential_since);
-        }
-    }
-
-    /// Whether the session is kept where a new tab may start with a copy of it.
-    pub(super) fn may_have_copies(&self) -> bool {
-        self.options.place == Place::Session && self.remembered() == Some(false)
-    }
-
-    /// What other tabs have to know of the current token, if they hold it too: its rotation, or,
-    /// where each of them has a storage of its own, the one that brought the refresh credential.
-    pub(super) fn notable(&self) -> Option<u32> {
-        let copies = self.may_have_copies();
-        let policy = self.policy.borrow();
-        let session = policy.session()?;
-        let rotation = session.remember.then_some(session.rotation);
-        rotation.or(Some(session.credential_since).filter(|_| copies))
-    }
-
     /// Where the current session is kept, if there is one.
     pub(super) fn remembered(&self) -> Option<bool> {
         self.policy
@@ -433,16 +392,10 @@ impl Inner {
         view::snapshot(self, &self.policy.borrow(), clock::now())
     }
 
-    /// What a copy of this tab that has fallen behind may be given.
-    fn held(&self, sid: &str) -> Option<Held> {
-        let policy = self.policy.borrow();
-        let own = |session: &&Session| session.sid == sid && !session.remember && !session.dead;
-        let session = policy.session().filter(own)?;
-        Some(Held {
-            rotation: session.credential_since,
-            key: session.handover_key.clone()?,
-            record: self.storage.own_text()?,
-        })
+    /// Looks for what other tabs did, wherever it may be.
+    fn look_around(&self) {
+        self.read_storage();
+        self.look_at_copies();
     }
 
     fn load_storage(&self) {
@@ -463,7 +416,7 @@ impl Inner {
         self.on_timer();
     }
 
-    fn take_user(&self, found: &Found) {
+    pub(super) fn take_user(&self, found: &Found) {
         let theirs = found
             .stored
             .record
@@ -495,9 +448,8 @@ impl Inner {
     fn listen(&self) {
         let (heard, asked) = (self.myself.clone(), self.myself.clone());
         let concerns = move |key: Option<&str>| {
-            asked
-                .upgrade()
-                .is_some_and(|inner| inner.options.cross_tab && inner.storage.concerns(key))
+            let inner = asked.upgrade().filter(|inner| inner.options.cross_tab);
+            inner.is_some_and(|inner| inner.storage.concerns(key) || inner.copies.concerns(key))
         };
         let on_wake = move |wake| {
             if let Some(inner) = heard.upgrade() {
@@ -522,10 +474,10 @@ impl Inner {
                 }
                 self.with(|policy| policy.set_visible(false, clock::roll()));
             }
-            Wake::Storage => self.read_storage(),
+            Wake::Storage => self.look_around(),
             Wake::Seen | Wake::Up => {
                 self.copies.resume();
-                self.read_storage();
+                self.look_around();
                 self.with(|policy| {
                     policy.set_visible(wake::visible(), clock::roll());
                     policy.woke(clock::now(), wake == Wake::Up);

@@ -5,6 +5,7 @@ mod account;
 mod answer;
 mod client;
 mod clock;
+mod copies;
 mod csrf;
 mod error;
 mod handover;

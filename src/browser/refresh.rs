@@ -162,33 +162,6 @@ impl Inner {
         !behind()
     }
 
-    /// Whether this tab's credential may be sent. If a copy of this tab has used it up, the new one is
-    /// asked for there, not at the server: reuse ends the login everywhere (behaviour.md 5.9).
-    async fn copies_caught_up(self: &Rc<Self>, wanted: Generation, sid: &str) -> bool {
-        if !self.may_have_copies() {
-            return true;
-        }
-        // A note may still be on its way from another process; the mark in the lock manager is there.
-        let noted = self.copies.noted(sid).max(self.tabs.marked(sid).await);
-        let behind = || self.with(|policy| policy.is_behind(noted));
-        let Some(newest) = noted.filter(|_| behind()) else {
-            return true;
-        };
-        if let Some(key) = self.with(|policy| policy.session()?.handover_key.clone()) {
-            // Anything older than the newest is spent, too.
-            let older = newest.saturating_sub(1);
-            if let Some(handed) = self.copies.ask(sid, older, &key).await {
-                self.take_handed(&handed);
-            }
-        }
-        if !behind() {
-            return true;
-        }
-        let commit = self.with(|policy| policy.left_behind(wanted, clock::now(), clock::roll()));
-        self.apply(commit);
-        false
-    }
-
     async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {
         let plan = self.with(|policy| policy.plan_refresh(wanted, clock::now(), js::online()));
         let Some(plan) = plan else { return };
@@ -355,7 +328,7 @@ impl Inner {
     }
 
     /// Does to storage what the policy says.
-    fn apply(self: &Rc<Self>, commit: Commit) {
+    pub(super) fn apply(self: &Rc<Self>, commit: Commit) {
         match commit {
             Commit::Store => self.write_storage(),
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),

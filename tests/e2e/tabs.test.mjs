@@ -208,7 +208,9 @@ scenario('oauth2: storage that arrives later than the lock', {}, async (world) =
 // refresh token that is good for one use must not be used by both.
 scenario('oauth2: an opened window spends no token twice', {}, async (world) => {
   const one = await world.signedIn('oauth2')
-  const two = await (await world.popup(one, () => void window.open('/bare.html', '', 'popup'), 'oauth2')).open()
+  const two = await (
+    await world.popup(one, () => void window.open('/bare.html', '', 'popup'), 'oauth2')
+  ).open()
   for (let round = 0; round < 2; round += 1) {
     await world.server.expire()
     for (const tab of [one, two]) {
