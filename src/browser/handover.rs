@@ -25,6 +25,8 @@ const PATIENCE: i64 = 250;
 const LARGEST: u32 = 2 << 20;
 /// How many answers to one question are looked at: a page full of forgers costs no more than this.
 const MOST_ANSWERS: u32 = 16;
+/// How many questions are worked on at a time; more are not answered.
+const MOST_QUESTIONS: u32 = 8;
 /// The longest id in a message, in UTF-16 units.
 const LONGEST_ID: u32 = 64;
 /// How long a note about a login is kept without a new one, ms.
@@ -94,10 +96,11 @@ impl Copies {
         // Taken once: a page whose `crypto` is replaced later gets no record (behaviour.md 6.13).
         let subtle = subtle().filter(|_| cross_tab);
         let channel = subtle.map(|subtle| ([key, ":copies"].concat(), subtle));
-        let busy = Rc::new(Cell::new(false));
+        let working = Rc::new(Cell::new(0_u32));
         let asked = channel.clone();
         let on_message = move |message: MessageEvent| {
-            let Some(ask) = Ask::read(&message.data()).filter(|_| !busy.get()) else {
+            let free = working.get() < MOST_QUESTIONS;
+            let Some(ask) = Ask::read(&message.data()).filter(|_| free) else {
                 return;
             };
             let newer = held(&ask.sid).filter(|held| held.rotation > ask.rotation);
@@ -107,11 +110,11 @@ impl Copies {
             let Some((name, subtle)) = asked.clone() else {
                 return;
             };
-            let busy = Rc::clone(&busy);
-            busy.set(true);
+            let working = Rc::clone(&working);
+            working.set(working.get().saturating_add(1));
             spawn_local(async move {
                 answer(subtle, &name, &ask, &held, target.unchecked_ref()).await;
-                busy.set(false);
+                working.set(working.get().saturating_sub(1));
             });
         };
         let copies = Self {
