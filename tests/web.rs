@@ -21,6 +21,7 @@ mod web {
     mod cookie;
     mod dispose;
     mod ended;
+    mod handover;
     mod kit;
     mod login_page;
     mod logout;

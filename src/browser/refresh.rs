@@ -110,8 +110,10 @@ impl Inner {
         if !ready {
             return self.with(Policy::refresh_not_started);
         }
-        let before = self.rotation();
-        self.plan_and_call(wanted).await;
+        let before = self.notable();
+        if self.copies_caught_up(wanted, &sid).await {
+            self.plan_and_call(wanted).await;
+        }
         self.release(lock, sid, before);
     }
 
@@ -123,10 +125,11 @@ impl Inner {
         sid: String,
         before: Option<u32>,
     ) {
-        let shared = self.remembered() == Some(true);
-        let kept = shared && !self.storage_lost.get() && !self.disposed.get();
+        let lost = self.remembered() == Some(true) && self.storage_lost.get();
         let same = self.sid().as_deref() == Some(&sid);
-        let stored = self.rotation().filter(|_| kept && same);
+        let stored = self
+            .notable()
+            .filter(|_| same && !lost && !self.disposed.get());
         if let (Some(stored), true) = (stored, stored > before) {
             let inner = Rc::clone(self);
             spawn_local(async move {
@@ -163,6 +166,8 @@ impl Inner {
     }
 
     async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {
+        // Getting here took turns of the event loop: what follows must not write over a sign-out.
+        self.read_storage();
         let plan = self.with(|policy| policy.plan_refresh(wanted, clock::now(), js::online()));
         let Some(plan) = plan else { return };
         let Some(answer) = plan.known.clone() else {
@@ -313,17 +318,24 @@ impl Inner {
             timing,
             user,
         } = landed;
+        let renewed = matches!(answer, RefreshAnswer::Tokens(_));
         let found = self.storage.read(self.remembered());
         let roll = clock::roll();
         let commit =
             self.with(|policy| policy.finish_refresh(plan, answer, timing, &found.stored, roll));
+        if commit == Commit::Store && user.is_object() {
+            self.user.replace(user);
+        }
+        if commit == Commit::Store && renewed {
+            self.note_credential();
+        }
+        self.apply(commit);
+    }
+
+    /// Does to storage what the policy says.
+    pub(super) fn apply(self: &Rc<Self>, commit: Commit) {
         match commit {
-            Commit::Store => {
-                if user.is_object() {
-                    self.user.replace(user);
-                }
-                self.write_storage();
-            }
+            Commit::Store => self.write_storage(),
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
             Commit::Abandon(sid) => self.storage.remove_login(&sid),
             Commit::Keep => {}

@@ -4,6 +4,7 @@ use super::event::{Event, Log};
 use super::expiry::Now;
 use super::record::{Record, Tombstone};
 use super::response::Dead;
+use super::session::Session;
 use super::{Ended, Ending, Policy};
 
 /// What storage holds at one moment. Messages between tabs are only hints to look here
@@ -147,10 +148,13 @@ impl Policy {
 
     fn adopt_rotation(&mut self, record: &Record, now: Now) {
         let Some(session) = &self.session else { return };
-        if record.session.rotation < session.rotation {
+        // Copies of a tab count their rotations apart. What tells them apart is the credential: between
+        // two of these, each may have seen any number of refreshes that brought an access token only.
+        let age = |session: &Session| (session.credential_since, session.rotation);
+        if age(&record.session) < age(session) {
             return;
         }
-        if record.session.rotation == session.rotation
+        if age(&record.session) == age(session)
             && record.session.access_token == session.access_token
             && record.session.refresh_token == session.refresh_token
         {

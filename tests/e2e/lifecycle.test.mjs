@@ -11,7 +11,6 @@ const { refresh } = PRESETS.oauth2
 /** What is not built yet. */
 const NO_SLEEP = '5.6 is open: a page that goes to sleep keeps its channel, its note and its place in the queue'
 const NO_STEAL = '5.4 is open: a lock that is never given back is never taken'
-const NO_PEERS = '5.9 is open: tabs with a copied sessionStorage do not ask each other for a newer token'
 /** The longest that a tab waits for another one's refresh (5.3), ms. */
 const LONGEST_WAIT = 10_000
 /** What a holder of the lock may take beyond its `refreshTimeout` (5.4), ms. */
@@ -225,7 +224,7 @@ const COPIES = {
 
 for (const [what, copy] of Object.entries(COPIES)) {
   describe(what, { concurrency: 3 }, () => {
-    scenario(`${what}: the login survives, whoever refreshes first`, { todo: NO_PEERS }, async (world) => {
+    scenario(`${what}: the login survives, whoever refreshes first`, {}, async (world) => {
       const one = await world.signedIn('oauth2')
       const two = await copy(world, one)
       let rounds = 0
@@ -247,7 +246,7 @@ for (const [what, copy] of Object.entries(COPIES)) {
       for (const tab of [one, two]) assert.deepEqual(await tab.events('reauth_required'), [])
     })
 
-    scenario(`${what}: the one left behind by a closed tab spends nothing`, { todo: NO_PEERS }, async (world) => {
+    scenario(`${what}: the one left behind by a closed tab spends nothing`, {}, async (world) => {
       const one = await world.signedIn('oauth2')
       const two = await copy(world, one)
       await world.server.expire()
@@ -265,7 +264,7 @@ for (const [what, copy] of Object.entries(COPIES)) {
       assert.deepEqual(await one.burst(5), { 200: 5 })
     })
 
-    scenario(`${what}: the one ahead freezes and comes back`, { ...FREEZE, todo: NO_PEERS }, async (world) => {
+    scenario(`${what}: the one ahead freezes and comes back`, FREEZE, async (world) => {
       const one = await world.signedIn('oauth2')
       const two = await copy(world, one)
       await world.server.expire()

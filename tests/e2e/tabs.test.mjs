@@ -206,8 +206,7 @@ scenario('oauth2: storage that arrives later than the lock', {}, async (world) =
 
 // 5.9, 7.16, known-failures 69: a window that a page opens starts with a copy of its sessionStorage, and a
 // refresh token that is good for one use must not be used by both.
-const NO_PEERS = '5.9 is open: tabs with a copied sessionStorage do not ask each other for a newer token'
-scenario('oauth2: an opened window spends no token twice', { todo: NO_PEERS }, async (world) => {
+scenario('oauth2: an opened window spends no token twice', {}, async (world) => {
   const one = await world.signedIn('oauth2')
   const two = await (
     await world.popup(one, () => void window.open('/bare.html', '', 'popup'), 'oauth2')
