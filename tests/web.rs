@@ -15,13 +15,19 @@ mod web {
     )]
 
     mod abort;
+    mod adapter;
+    mod auth_error;
     mod bodies;
+    mod cookie;
     mod dispose;
+    mod ended;
     mod kit;
+    mod login_page;
     mod logout;
     mod news;
     mod options;
     mod outside;
+    mod presets;
     mod refresh_call;
     mod refresh_failures;
     mod replay;

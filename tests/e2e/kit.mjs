@@ -7,7 +7,7 @@ import { BROWSER, closeBrowser, lacking } from './kit/browser.mjs'
 import { World } from './kit/world.mjs'
 
 export { BROWSER } from './kit/browser.mjs'
-export { ADA, GRACE, PRESETS } from './kit/presets.mjs'
+export { ADA, API_KEY, DIALECTS, GRACE, PRESETS } from './kit/presets.mjs'
 
 /** The longest that one scenario may take, ms. */
 const LIMIT = 40_000

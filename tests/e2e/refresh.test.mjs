@@ -20,7 +20,10 @@ for (const preset of Object.keys(PRESETS)) {
     assert.deepEqual([wire.refreshes, wire.unauthorized, wire.requests], [1, 0, 51])
     const tokens = (await world.server.log('/api/bookings')).map((entry) => entry.token)
     assert.equal(new Set(tokens).size, 2)
-    assert.ok(tokens.slice(1).every((token) => token !== tokens[0]), 'the old token was sent')
+    assert.ok(
+      tokens.slice(1).every((token) => token !== tokens[0]),
+      'the old token was sent',
+    )
     assert.deepEqual(await tab.burst(50), { 200: 50 })
     assert.equal(await world.refreshes(), 1)
   })

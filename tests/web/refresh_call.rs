@@ -17,15 +17,6 @@ async fn refreshed_with(options: &Value, route: &str) -> Call {
     call
 }
 
-/// What every refresh call has in common.
-fn is_guarded(call: &Call) {
-    assert_eq!(call.header("accept").as_deref(), Some("application/json"));
-    assert_eq!(call.redirect(), "manual");
-    assert_eq!(call.cache(), "no-store");
-    assert_eq!(call.referrer_policy(), "no-referrer");
-    assert!(!call.url().contains(CANARY));
-}
-
 // 1.18, 1.19, 6.7
 #[wasm_bindgen_test]
 async fn oauth2_sends_a_form_with_the_refresh_token_in_the_body_only() {

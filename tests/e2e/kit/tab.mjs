@@ -10,13 +10,16 @@ const LOOK = 20
 export class Tab {
   #world
   #options
+  #init
   #session
 
-  constructor(world, profile, page, options) {
+  /** `init` goes along with every request that has none. */
+  constructor(world, profile, page, options, init) {
     this.#world = world
     this.profile = profile
     this.page = page
     this.#options = options
+    this.#init = init
   }
 
   /** Loads the page and makes the client. `wait: false` leaves before it is ready. */
@@ -59,13 +62,13 @@ export class Tab {
   }
 
   /** Sends `count` requests at once, each with a query of its own; counts their outcomes. */
-  burst(count, { path = '/api/bookings', init } = {}) {
+  burst(count, { path = '/api/bookings', init = this.#init } = {}) {
     const first = this.#world.number(count)
     return this.run((what) => harness.burst(what), { count, first, path, init })
   }
 
   /** Sends one request; tells all about its answer. */
-  async send(input, init) {
+  async send(input, init = this.#init) {
     return this.run(({ input, init }) => harness.send(input, init), { input, init })
   }
 

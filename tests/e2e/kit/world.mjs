@@ -1,14 +1,14 @@
 // What one test has for itself: a server and a browser profile, with all that was said in its pages.
 import assert from 'node:assert/strict'
 import { BROWSER } from './browser.mjs'
-import { ADA, PRESETS } from './presets.mjs'
+import { ADA, KINDS } from './presets.mjs'
 import { overheard, Profile } from './profile.mjs'
 import { Secrets } from './secrets.mjs'
 import { Server } from './server.mjs'
 import { Tab } from './tab.mjs'
 
 /** Auth endpoints: the only places whose answers hold tokens and whose bodies may. */
-const AUTH = /^\/(api\/auth|auth|oauth)\//
+const AUTH = /^\/(api\/auth|auth|oauth|passport\/oauth|simplejwt\/api\/token|supabase\/auth|cookie)\//
 /** What Chromium prints by itself about an answer 4xx or 5xx, or none. */
 const EXPECTED_NOISE = /^Failed to load resource: /
 
@@ -56,7 +56,7 @@ export class World {
 
   /** Signs in with a tab. */
   async login(tab, preset, { person = ADA, remember = false } = {}) {
-    const credentials = await PRESETS[preset].credentials(this.server, person)
+    const credentials = await KINDS[preset].credentials(this.server, person)
     return tab.must('login', credentials, { remember })
   }
 
@@ -96,7 +96,8 @@ export class World {
   }
 
   #tab(profile, page, preset, options) {
-    return new Tab(this, profile, page, { baseUrl: this.server.api, ...PRESETS[preset].options, ...options })
+    const { path = '', init, options: usual } = KINDS[preset]
+    return new Tab(this, profile, page, { baseUrl: this.server.api + path, ...usual, ...options }, init)
   }
 
   #watch(page) {
@@ -120,8 +121,10 @@ export class World {
   }
 
   #watchRequest(request) {
-    const { authorization, ...headers } = request.headers()
+    // The browser's own business: no script ever sees it, or sets it.
+    const { authorization, cookie, ...headers } = request.headers()
     this.secrets.learn(authorization)
+    this.secrets.learn(cookie)
     this.secrets.say('url', request.url())
     this.secrets.say('header', JSON.stringify(headers))
     if (!request.hasPostData()) return
@@ -135,6 +138,7 @@ export class World {
   }
 
   #watchResponse(response) {
+    this.secrets.learn(response.headers()['set-cookie'])
     if (this.#isAuth(response.url())) this.#read(response.text(), (text) => this.secrets.learn(text))
   }
 
