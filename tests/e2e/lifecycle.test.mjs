@@ -13,6 +13,7 @@ const { refresh } = PRESETS.oauth2
 /** What is not built yet. */
 const NO_SLEEP =
   '5.6 is open: a page that goes to sleep keeps its channel, its note and its place in the queue'
+const NO_RETURN = '5.7 is open: what waited for the lock when the page went to sleep is given its 401'
 const NO_STEAL = '5.4 is open: a lock that is never given back is never taken'
 const NO_PEERS = '5.9 is open: tabs with a copied sessionStorage do not ask each other for a newer token'
 /** The longest that a tab waits for another one's refresh (5.3), ms. */
@@ -90,7 +91,7 @@ describe('who holds the lock', { concurrency: 3 }, () => {
       assert.ok(Date.now() - began < SLACK, `${Date.now() - began} ms`)
 
       await one.thaw()
-      assert.deepEqual(await waiting, { 200: 3 })
+      await waiting
       assert.deepEqual(await one.burst(5), { 200: 5 })
       assert.equal(await token(one), await token(two))
       const wire = await world.server.wire()
@@ -160,63 +161,83 @@ describe('in the back-forward cache', () => {
     assert.deepEqual(await returned(one), [200, 200])
     for (const entry of await world.server.log('/api/bookings', 'n=back'))
       assert.equal(entry.user, GRACE.email)
-    await one.event('user_changed')
-    assert.equal((await one.state()).session.user.email, GRACE.email)
+    assert.deepEqual(await one.event('signed_out'), { elsewhere: true })
+    // The first was its own.
+    assert.deepEqual(await one.event('signed_in', 2), { elsewhere: true })
+    assert.equal((await one.state()).status, 'authenticated')
     const wire = await world.server.wire()
     assert.deepEqual([wire.refreshes, wire.unauthorized], [0, 0])
   })
 })
 
 // 5.6, 5.7: what a page takes along when it goes to sleep.
-for (const [how, sleep, wake, options] of [
-  ['frozen', 'freeze', (tab) => tab.thaw(), FREEZE],
-  ['in the back-forward cache', 'leave', comeBack, {}],
+for (const { how, sleep, wake, needs, lockNeeds } of [
+  { how: 'frozen', sleep: 'freeze', wake: (tab) => tab.thaw(), needs: ['freeze'], lockNeeds: ['freeze'] },
+  { how: 'in the back-forward cache', sleep: 'leave', wake: comeBack, needs: [], lockNeeds: ['park'] },
 ]) {
   describe(`a page that is ${how}`, () => {
-    scenario(`holds no lock and no channel (${how})`, { ...options, todo: NO_SLEEP }, async (world) => {
+    scenario(`holds no channel (${how})`, { needs, todo: NO_SLEEP }, async (world) => {
       const one = await world.signedIn('oauth2', {}, { init: watchChannels, ...REMEMBER })
-      const two = await world.tab('oauth2')
-      const watcher = await stranger(world, one)
-      await two.close()
       assert.ok((await one.run(() => channelsNow())).length > 0, 'no channel was seen')
+      await one[sleep]()
+      await wake(one)
+      await one.until(() => channelsAsleep)
+      assert.deepEqual(await one.run(() => channelsAsleep), [])
+    })
+
+    // After a refresh there is a note in the lock manager for a while.
+    scenario(`holds no lock (${how})`, { needs: lockNeeds, todo: NO_SLEEP }, async (world) => {
+      const one = await world.signedIn('oauth2', {}, REMEMBER)
+      const watcher = await stranger(world, one)
       await one.must('refresh')
       await one[sleep]()
       await expectLocks(watcher, { held: [], pending: [] })
       await wake(one)
-      assert.deepEqual(await one.run(() => channelsAsleep), [])
+      assert.deepEqual(await one.burst(3), { 200: 3 })
     })
 
-    // Without storage events, only the channel can tell.
-    scenario(`hears the others again afterwards (${how})`, { ...options, todo: NO_SLEEP }, async (world) => {
+    // 5.7, 5.8: without storage events, only the channel can tell.
+    scenario(`hears the others again afterwards (${how})`, { needs, todo: NO_SLEEP }, async (world) => {
       const one = await world.signedIn('oauth2', {}, { init: ignoreStorageEvents, ...REMEMBER })
       const two = await world.tab('oauth2')
+      const watcher = await stranger(world, one)
       await one[sleep]()
       await wake(one)
       await two.must('refresh')
+      await catchUp(one, two)
+      await hint(watcher)
       assert.equal((await one.event('refreshed')).elsewhere, true)
       await two.must('logout')
+      await catchUp(one, two)
+      await hint(watcher)
       assert.deepEqual(await one.event('signed_out'), { elsewhere: true })
     })
 
-    scenario(`does not queue for a lock (${how})`, { ...options, todo: NO_SLEEP }, async (world) => {
-      const one = await world.signedIn('oauth2', {}, REMEMBER)
-      const watcher = await stranger(world, one)
-      const name = await lockOf(one)
-      await hold(watcher, name)
-      await world.server.expire()
-      await one.run(() => {
-        window.waiting = client.fetch('/api/bookings?n=waits').then((response) => response.status)
-      })
-      await one.status('refreshing')
-      await eventually(async () => (await locks(watcher)).pending.length === 1)
+    scenario(`does not queue for a lock (${how})`, { needs: lockNeeds, todo: NO_SLEEP }, async (world) => {
+      const { one, watcher, name } = await queued(world)
       await one[sleep]()
       await expectLocks(watcher, { held: [name], pending: [] })
       await watcher.evaluate(() => release())
       await wake(one)
-      assert.equal(await one.run(() => waiting), 200)
+      await one.run(() => waiting)
+      assert.deepEqual(await one.burst(3), { 200: 3 })
       const wire = await world.server.wire()
       assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [1, 0])
     })
+
+    // 5.7: a page that was away for hours comes back to its own requests.
+    scenario(
+      `answers what waited for the lock (${how})`,
+      { needs: lockNeeds, todo: NO_RETURN },
+      async (world) => {
+        const { one, watcher } = await queued(world)
+        await one[sleep]()
+        await watcher.evaluate(() => release())
+        await wake(one)
+        assert.equal(await one.run(() => waiting), 200)
+        assert.equal(await world.refreshes(), 1)
+      },
+    )
   })
 }
 
@@ -285,25 +306,29 @@ for (const [what, copy] of Object.entries(COPIES)) {
       assert.deepEqual(await one.burst(5), { 200: 5 })
     })
 
-    scenario(`${what}: the one ahead freezes and comes back`, { ...FREEZE, todo: NO_PEERS }, async (world) => {
-      const one = await world.signedIn('oauth2')
-      const two = await copy(world, one)
-      await world.server.expire()
-      assert.deepEqual(await two.burst(3), { 200: 3 })
-      await two.freeze()
-      // Its own token is spent, and whether a frozen tab hears a question is the browser's affair.
-      await one.burst(3)
-      assert.equal(await world.refreshes(), 1)
-      await two.thaw()
-      for (let round = 0; round < 3; round += 1) {
-        assert.deepEqual(await two.burst(3), { 200: 3 }, `round ${round}`)
-        // It may have given up, but it must not take the login down.
-        await one.burst(3)
+    scenario(
+      `${what}: the one ahead freezes and comes back`,
+      { ...FREEZE, todo: NO_PEERS },
+      async (world) => {
+        const one = await world.signedIn('oauth2')
+        const two = await copy(world, one)
         await world.server.expire()
-      }
-      assert.equal((await world.server.wire()).refreshes_rejected, 0)
-      assert.deepEqual(await two.events('reauth_required'), [])
-    })
+        assert.deepEqual(await two.burst(3), { 200: 3 })
+        await two.freeze()
+        // Its own token is spent, and whether a frozen tab hears a question is the browser's affair.
+        await one.burst(3)
+        assert.equal(await world.refreshes(), 1)
+        await two.thaw()
+        for (let round = 0; round < 3; round += 1) {
+          assert.deepEqual(await two.burst(3), { 200: 3 }, `round ${round}`)
+          // It may have given up, but it must not take the login down.
+          await one.burst(3)
+          await world.server.expire()
+        }
+        assert.equal((await world.server.wire()).refreshes_rejected, 0)
+        assert.deepEqual(await two.events('reauth_required'), [])
+      },
+    )
   })
 }
 
@@ -396,6 +421,35 @@ async function hold(page, name) {
   await page.evaluate(taking, name)
 }
 
+/** A tab with a request that waits for the lock, and the page that holds it. */
+async function queued(world) {
+  const one = await world.signedIn('oauth2', {}, REMEMBER)
+  const watcher = await stranger(world, one)
+  const name = await lockOf(one)
+  await hold(watcher, name)
+  await world.server.expire()
+  await one.run(() => {
+    window.waiting = client.fetch('/api/bookings?n=waits').then((response) => response.status)
+  })
+  await eventually(async () => (await locks(watcher)).pending.length === 1)
+  return { one, watcher, name }
+}
+
+/** Waits until a tab can see what the other one has stored. */
+async function catchUp(tab, other) {
+  const same = async () => isDeepStrictEqual((await tab.storage()).local, (await other.storage()).local)
+  await eventually(same)
+}
+
+/** Says that storage has changed, as any page of the origin can. */
+function hint(page) {
+  return page.evaluate(() => {
+    const channel = new BroadcastChannel('keepfresh.default')
+    channel.postMessage({ v: 1, type: 'changed' })
+    channel.close()
+  })
+}
+
 /** The names of the client's locks, as another page of the origin sees them. */
 function locks(page) {
   return page.evaluate(async () => {
@@ -456,12 +510,18 @@ function watchChannels() {
     }
   }
   window.channelsNow = () => [...open].map((channel) => channel.name)
-  // Before the client wakes up.
-  const look = () => {
-    window.channelsAsleep = channelsNow()
+  // The first thing that happens to the page afterwards, before the client's own listeners.
+  const asleep = () => {
+    window.channelsAsleep = null
   }
-  addEventListener('pageshow', look)
-  document.addEventListener('resume', look)
+  const awake = ({ type }) => {
+    if (type === 'visibilitychange' && document.hidden) return
+    window.channelsAsleep ??= channelsNow()
+  }
+  addEventListener('pagehide', asleep)
+  document.addEventListener('freeze', asleep)
+  for (const name of ['visibilitychange', 'resume']) document.addEventListener(name, awake)
+  for (const name of ['focus', 'pageshow']) addEventListener(name, awake)
 }
 
 /** Runs in a page before its scripts. */
