@@ -6,11 +6,16 @@ import { isDeepStrictEqual } from 'node:util'
 import { eventually, GRACE, PRESETS, scenario } from './kit.mjs'
 
 const REMEMBER = { remember: true }
+/** Tokens live an hour here, so this many ms later they are over. */
+const PAST_LIFE = 3_700_000
 const FREEZE = { needs: ['freeze'] }
 const { refresh } = PRESETS.oauth2
 /** What is not built yet. */
-const NO_SLEEP = '5.6 is open: a page that goes to sleep keeps its channel, its note and its place in the queue'
+const NO_SLEEP =
+  '5.6 is open: a page that goes to sleep keeps its channel, its note and its place in the queue'
+const NO_RETURN = '5.7 is open: what waited for the lock when the page went to sleep is given its 401'
 const NO_STEAL = '5.4 is open: a lock that is never given back is never taken'
+const NO_PEERS = '5.9 is open: tabs with a copied sessionStorage do not ask each other for a newer token'
 /** The longest that a tab waits for another one's refresh (5.3), ms. */
 const LONGEST_WAIT = 10_000
 /** What a holder of the lock may take beyond its `refreshTimeout` (5.4), ms. */
@@ -42,51 +47,59 @@ describe('who holds the lock', { concurrency: 3 }, () => {
   }
 
   // 5.4, 5.7, 7.11, known-failures 15: a frozen tab keeps what it holds, and others must not wait for ever.
-  scenario('a tab that freezes in its refresh does not stop the others', { ...FREEZE, todo: NO_STEAL }, async (world) => {
-    const patience = { refreshTimeout: 2000 }
-    const [one, two] = await pair(world, 'oauth2', patience)
-    const { waiting } = await stall(world, one, 'oauth2')
-    await one.freeze()
-    await getThrough(two, patience.refreshTimeout)
-    assert.deepEqual(await two.burst(5), { 200: 5 })
-    assert.equal(await world.refreshes(), 2)
+  scenario(
+    'a tab that freezes in its refresh does not stop the others',
+    { ...FREEZE, todo: NO_STEAL },
+    async (world) => {
+      const patience = { refreshTimeout: 2000 }
+      const [one, two] = await pair(world, 'oauth2', patience)
+      const { waiting } = await stall(world, one, 'oauth2')
+      await one.freeze()
+      await getThrough(two, patience.refreshTimeout)
+      assert.deepEqual(await two.burst(5), { 200: 5 })
+      assert.equal(await world.refreshes(), 2)
 
-    await one.thaw()
-    assert.deepEqual(await waiting, { 200: 1 })
-    assert.deepEqual(await one.burst(5), { 200: 5 })
-    assert.equal(await token(one), await token(two))
-    // Its own call is still held back by the server, with the credential that the other tab used.
-    const wire = await world.server.wire()
-    assert.deepEqual([wire.refreshes, wire.refreshes_ok, wire.refreshes_rejected], [2, 1, 0])
-    for (const tab of [one, two]) assert.deepEqual(await tab.events('reauth_required'), [])
-  })
+      await one.thaw()
+      assert.deepEqual(await waiting, { 200: 1 })
+      assert.deepEqual(await one.burst(5), { 200: 5 })
+      assert.equal(await token(one), await token(two))
+      // Its own call is still held back by the server, with the credential that the other tab used.
+      const wire = await world.server.wire()
+      assert.deepEqual([wire.refreshes, wire.refreshes_ok, wire.refreshes_rejected], [2, 1, 0])
+      for (const tab of [one, two]) assert.deepEqual(await tab.events('reauth_required'), [])
+    },
+  )
 
   // 5.6, 5.7, 7.11: a lock that is granted to a frozen tab would be held until it wakes up.
-  scenario('a tab that freezes while it waits for the lock is not given it', { ...FREEZE, todo: NO_SLEEP }, async (world) => {
-    const [one, two] = await pair(world, 'oauth2')
-    await world.server.expire()
-    await world.server.fault({ match: refresh, delay_ms: 1500, times: 1 })
-    const first = two.burst(3)
-    await two.status('refreshing')
-    const waiting = quietly(one.burst(3))
-    await one.status('refreshing')
-    await one.freeze()
-    assert.deepEqual(await first, { 200: 3 })
+  scenario(
+    'a tab that freezes while it waits for the lock is not given it',
+    { ...FREEZE, todo: NO_SLEEP },
+    async (world) => {
+      const [one, two] = await pair(world, 'oauth2')
+      await world.server.expire()
+      await world.server.fault({ match: refresh, delay_ms: 1500, times: 1 })
+      const first = two.burst(3)
+      await two.status('refreshing')
+      const waiting = quietly(one.burst(3))
+      await one.status('refreshing')
+      await one.freeze()
+      assert.deepEqual(await first, { 200: 3 })
 
-    await world.server.expire()
-    const began = Date.now()
-    assert.deepEqual(await two.burst(5), { 200: 5 })
-    assert.ok(Date.now() - began < SLACK, `${Date.now() - began} ms`)
+      await world.server.expire()
+      const began = Date.now()
+      assert.deepEqual(await two.burst(5), { 200: 5 })
+      assert.ok(Date.now() - began < SLACK, `${Date.now() - began} ms`)
 
-    await one.thaw()
-    assert.deepEqual(await waiting, { 200: 3 })
-    assert.deepEqual(await one.burst(5), { 200: 5 })
-    assert.equal(await token(one), await token(two))
-    const wire = await world.server.wire()
-    assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [2, 0])
-  })
+      await one.thaw()
+      await waiting
+      assert.deepEqual(await one.burst(5), { 200: 5 })
+      assert.equal(await token(one), await token(two))
+      const wire = await world.server.wire()
+      assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [2, 0])
+    },
+  )
 
-  // 5.3, 5.4, 7.11, known-failures 14 to 16: whoever it is that never gives the lock back.
+  // 5.3, 5.4, 7.11, known-failures 14, 15: whoever it is that never gives the lock back.
   scenario('a lock that is never given back is taken in the end', { todo: NO_STEAL }, async (world) => {
     const patience = { refreshTimeout: 500 }
     const [one, two] = await pair(world, 'oauth2', patience)
@@ -146,69 +159,89 @@ describe('in the back-forward cache', () => {
     await world.login(two, 'oauth2', { person: GRACE, remember: true })
     await comeBack(one)
     assert.deepEqual(await returned(one), [200, 200])
-    for (const entry of await world.server.log('/api/bookings', 'n=back')) assert.equal(entry.user, GRACE.email)
-    await one.event('user_changed')
-    assert.equal((await one.state()).session.user.email, GRACE.email)
+    for (const entry of await world.server.log('/api/bookings', 'n=back'))
+      assert.equal(entry.user, GRACE.email)
+    assert.deepEqual(await one.event('signed_out'), { elsewhere: true })
+    // The first was its own.
+    assert.deepEqual(await one.event('signed_in', 2), { elsewhere: true })
+    assert.equal((await one.state()).status, 'authenticated')
     const wire = await world.server.wire()
     assert.deepEqual([wire.refreshes, wire.unauthorized], [0, 0])
   })
 })
 
 // 5.6, 5.7: what a page takes along when it goes to sleep.
-for (const [how, sleep, wake, options] of [
-  ['frozen', 'freeze', (tab) => tab.thaw(), FREEZE],
-  ['in the back-forward cache', 'leave', comeBack, {}],
+for (const { how, sleep, wake, needs, lockNeeds } of [
+  { how: 'frozen', sleep: 'freeze', wake: (tab) => tab.thaw(), needs: ['freeze'], lockNeeds: ['freeze'] },
+  { how: 'in the back-forward cache', sleep: 'leave', wake: comeBack, needs: [], lockNeeds: ['park'] },
 ]) {
   describe(`a page that is ${how}`, () => {
-    scenario(`holds no lock and no channel (${how})`, { ...options, todo: NO_SLEEP }, async (world) => {
+    scenario(`holds no channel (${how})`, { needs, todo: NO_SLEEP }, async (world) => {
       const one = await world.signedIn('oauth2', {}, { init: watchChannels, ...REMEMBER })
-      const two = await world.tab('oauth2')
-      const watcher = await stranger(world, one)
-      await two.close()
       assert.ok((await one.run(() => channelsNow())).length > 0, 'no channel was seen')
+      await one[sleep]()
+      await wake(one)
+      await one.until(() => channelsAsleep)
+      assert.deepEqual(await one.run(() => channelsAsleep), [])
+    })
+
+    // After a refresh there is a note in the lock manager for a while.
+    scenario(`holds no lock (${how})`, { needs: lockNeeds, todo: NO_SLEEP }, async (world) => {
+      const one = await world.signedIn('oauth2', {}, REMEMBER)
+      const watcher = await stranger(world, one)
       await one.must('refresh')
       await one[sleep]()
       await expectLocks(watcher, { held: [], pending: [] })
       await wake(one)
-      assert.deepEqual(await one.run(() => channelsAsleep), [])
+      assert.deepEqual(await one.burst(3), { 200: 3 })
     })
 
-    // Without storage events, only the channel can tell.
-    scenario(`hears the others again afterwards (${how})`, { ...options, todo: NO_SLEEP }, async (world) => {
+    // 5.7, 5.8: without storage events, only the channel can tell.
+    scenario(`hears the others again afterwards (${how})`, { needs, todo: NO_SLEEP }, async (world) => {
       const one = await world.signedIn('oauth2', {}, { init: ignoreStorageEvents, ...REMEMBER })
       const two = await world.tab('oauth2')
+      const watcher = await stranger(world, one)
       await one[sleep]()
       await wake(one)
       await two.must('refresh')
+      await catchUp(one, two)
+      await hint(watcher)
       assert.equal((await one.event('refreshed')).elsewhere, true)
       await two.must('logout')
+      await catchUp(one, two)
+      await hint(watcher)
       assert.deepEqual(await one.event('signed_out'), { elsewhere: true })
     })
 
-    scenario(`does not queue for a lock (${how})`, { ...options, todo: NO_SLEEP }, async (world) => {
-      const one = await world.signedIn('oauth2', {}, REMEMBER)
-      const watcher = await stranger(world, one)
-      const name = await lockOf(one)
-      await hold(watcher, name)
-      await world.server.expire()
-      await one.run(() => {
-        window.waiting = client.fetch('/api/bookings?n=waits').then((response) => response.status)
-      })
-      await one.status('refreshing')
-      await eventually(async () => (await locks(watcher)).pending.length === 1)
+    scenario(`does not queue for a lock (${how})`, { needs: lockNeeds, todo: NO_SLEEP }, async (world) => {
+      const { one, watcher, name } = await queued(world)
       await one[sleep]()
       await expectLocks(watcher, { held: [name], pending: [] })
       await watcher.evaluate(() => release())
       await wake(one)
-      assert.equal(await one.run(() => waiting), 200)
+      await one.run(() => waiting)
+      assert.deepEqual(await one.burst(3), { 200: 3 })
       const wire = await world.server.wire()
       assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [1, 0])
     })
+
+    // 5.7: a page that was away for hours comes back to its own requests.
+    scenario(
+      `answers what waited for the lock (${how})`,
+      { needs: lockNeeds, todo: NO_RETURN },
+      async (world) => {
+        const { one, watcher } = await queued(world)
+        await one[sleep]()
+        await watcher.evaluate(() => release())
+        await wake(one)
+        assert.equal(await one.run(() => waiting), 200)
+        assert.equal(await world.refreshes(), 1)
+      },
+    )
   })
 }
 
-// 5.9, 7.16, known-failures 69: a copy of sessionStorage holds a copy of a refresh token that is good for one
-// use; the server ends the login at the second.
+/** How sessionStorage is copied, and with it a refresh token that is good for one use only. */
 const COPIES = {
   'an opened window': async (world, one) => {
     const open = () => void window.open('/away.html', '', 'popup,width=600,height=400')
@@ -222,37 +255,46 @@ const COPIES = {
   },
 }
 
+// 5.9, 7.16, known-failures 69: the server ends the login when a token is spent twice.
 for (const [what, copy] of Object.entries(COPIES)) {
   describe(what, { concurrency: 3 }, () => {
-    scenario(`${what}: the login survives, whoever refreshes first`, {}, async (world) => {
+    scenario(`${what}: both live on, whoever refreshes first`, {}, async (world) => {
       const one = await world.signedIn('oauth2')
       const two = await copy(world, one)
       let rounds = 0
+      /** One refresh is due; the tabs send, in turns or at once. */
       const round = async (...turns) => {
-        await world.server.expire()
         rounds += 1
         for (const tabs of turns) {
           const outcomes = await Promise.all(tabs.map((tab) => tab.burst(3)))
-          assert.deepEqual(outcomes, tabs.map(() => ({ 200: 3 })), `round ${rounds}`)
+          assert.ok(
+            outcomes.every((outcome) => outcome[200] === 3),
+            `round ${rounds}: ${JSON.stringify(outcomes)}`,
+          )
         }
         const wire = await world.server.wire()
         assert.deepEqual([wire.refreshes, wire.refreshes_rejected], [rounds, 0], `round ${rounds}`)
       }
-      for (const turns of [[one, two], [two, one], [one, two], [two, one]]) {
-        await round(...turns.map((tab) => [tab]))
+      // The server says that the token is over.
+      const turns = [[[one], [two]], [[two], [one]], [[one, two]], [[two], [one]], [[one, two]]]
+      for (const order of turns) {
+        await world.server.expire()
+        await round(...order)
       }
-      for (const tab of [two, one, two, two, one, one, one, two]) await round([tab])
-      for (let at = 0; at < 3; at += 1) await round([one, two])
+      // The tabs know it by themselves; one that was silent is more than one token behind.
+      for (const tabs of [[two], [one], [two], [two], [one], [one], [one], [two], [one, two], [two, one]]) {
+        for (const tab of tabs) await tab.pass((rounds + 1) * PAST_LIFE)
+        await round(tabs)
+      }
       for (const tab of [one, two]) assert.deepEqual(await tab.events('reauth_required'), [])
     })
 
-    scenario(`${what}: the one left behind by a closed tab spends nothing`, {}, async (world) => {
+    scenario(`${what}: who was left behind spends nothing`, {}, async (world) => {
       const one = await world.signedIn('oauth2')
       const two = await copy(world, one)
       await world.server.expire()
       assert.deepEqual(await two.burst(3), { 200: 3 })
       await two.close()
-      await world.server.expire()
       assert.deepEqual(await one.burst(5), { 401: 5 })
       await one.event('reauth_required')
       assert.equal((await one.state()).status, 'reauth_required')
@@ -264,26 +306,29 @@ for (const [what, copy] of Object.entries(COPIES)) {
       assert.deepEqual(await one.burst(5), { 200: 5 })
     })
 
-    scenario(`${what}: the one ahead freezes and comes back`, FREEZE, async (world) => {
-      const one = await world.signedIn('oauth2')
-      const two = await copy(world, one)
-      await world.server.expire()
-      assert.deepEqual(await two.burst(3), { 200: 3 })
-      await two.freeze()
-      await world.server.expire()
-      // Nobody can tell it the newest token, and its own is spent.
-      assert.deepEqual(await one.burst(3), { 401: 3 })
-      assert.equal(await world.refreshes(), 1)
-      await two.thaw()
-      for (let round = 0; round < 3; round += 1) {
-        assert.deepEqual(await two.burst(3), { 200: 3 }, `round ${round}`)
-        // It may have given up, but it must not take the login down.
-        await one.burst(3)
+    scenario(
+      `${what}: the one ahead freezes and comes back`,
+      FREEZE,
+      async (world) => {
+        const one = await world.signedIn('oauth2')
+        const two = await copy(world, one)
         await world.server.expire()
-      }
-      assert.equal((await world.server.wire()).refreshes_rejected, 0)
-      assert.deepEqual(await two.events('reauth_required'), [])
-    })
+        assert.deepEqual(await two.burst(3), { 200: 3 })
+        await two.freeze()
+        // Its own token is spent, and whether a frozen tab hears a question is the browser's affair.
+        await one.burst(3)
+        assert.equal(await world.refreshes(), 1)
+        await two.thaw()
+        for (let round = 0; round < 3; round += 1) {
+          assert.deepEqual(await two.burst(3), { 200: 3 }, `round ${round}`)
+          // It may have given up, but it must not take the login down.
+          await one.burst(3)
+          await world.server.expire()
+        }
+        assert.equal((await world.server.wire()).refreshes_rejected, 0)
+        assert.deepEqual(await two.events('reauth_required'), [])
+      },
+    )
   })
 }
 
@@ -376,6 +421,35 @@ async function hold(page, name) {
   await page.evaluate(taking, name)
 }
 
+/** A tab with a request that waits for the lock, and the page that holds it. */
+async function queued(world) {
+  const one = await world.signedIn('oauth2', {}, REMEMBER)
+  const watcher = await stranger(world, one)
+  const name = await lockOf(one)
+  await hold(watcher, name)
+  await world.server.expire()
+  await one.run(() => {
+    window.waiting = client.fetch('/api/bookings?n=waits').then((response) => response.status)
+  })
+  await eventually(async () => (await locks(watcher)).pending.length === 1)
+  return { one, watcher, name }
+}
+
+/** Waits until a tab can see what the other one has stored. */
+async function catchUp(tab, other) {
+  const same = async () => isDeepStrictEqual((await tab.storage()).local, (await other.storage()).local)
+  await eventually(same)
+}
+
+/** Says that storage has changed, as any page of the origin can. */
+function hint(page) {
+  return page.evaluate(() => {
+    const channel = new BroadcastChannel('keepfresh.default')
+    channel.postMessage({ v: 1, type: 'changed' })
+    channel.close()
+  })
+}
+
 /** The names of the client's locks, as another page of the origin sees them. */
 function locks(page) {
   return page.evaluate(async () => {
@@ -436,12 +510,18 @@ function watchChannels() {
     }
   }
   window.channelsNow = () => [...open].map((channel) => channel.name)
-  // Before the client wakes up.
-  const look = () => {
-    window.channelsAsleep = channelsNow()
+  // The first thing that happens to the page afterwards, before the client's own listeners.
+  const asleep = () => {
+    window.channelsAsleep = null
   }
-  addEventListener('pageshow', look)
-  document.addEventListener('resume', look)
+  const awake = ({ type }) => {
+    if (type === 'visibilitychange' && document.hidden) return
+    window.channelsAsleep ??= channelsNow()
+  }
+  addEventListener('pagehide', asleep)
+  document.addEventListener('freeze', asleep)
+  for (const name of ['visibilitychange', 'resume']) document.addEventListener(name, awake)
+  for (const name of ['focus', 'pageshow']) addEventListener(name, awake)
 }
 
 /** Runs in a page before its scripts. */

@@ -8,7 +8,18 @@ import { BROWSER } from './kit/browser.mjs'
 
 /** The longest first, so that none is left alone at the end. */
 const FILES = {
-  chromium: ['tabs', 'lifecycle', 'dialects', 'presets', 'refresh', 'faults', 'storage', 'leaks', 'origins', 'csp'],
+  chromium: [
+    'tabs',
+    'lifecycle',
+    'dialects',
+    'presets',
+    'refresh',
+    'faults',
+    'storage',
+    'leaks',
+    'csp',
+    'origins',
+  ],
   firefox: ['tabs', 'lifecycle', 'refresh', 'storage'],
 }
 

@@ -1,10 +1,16 @@
 // One headless browser per test file: Chromium, or the Firefox that people have. KEEPFRESH_BROWSER says which.
 import puppeteer from 'puppeteer-core'
 
-/** What can be done to a page of that browser, beyond what every page can. Scenarios say what they need. */
+/** What not every browser can, or its driver. Scenarios say what they need. */
 const SKILLS = {
-  chromium: ['freeze', 'offline'],
-  // WebDriver BiDi knows no commands for these.
+  chromium: [
+    // To stop a page as if memory were short; WebDriver BiDi knows no command for it.
+    'freeze',
+    // To take a page off the network; the same.
+    'offline',
+    // To put a page into the back-forward cache that lets go of its locks in pagehide. Firefox decides before.
+    'park',
+  ],
   firefox: [],
 }
 

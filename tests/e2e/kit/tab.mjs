@@ -117,6 +117,11 @@ export class Tab {
     return this.run((ms) => harness.shift(ms), ms)
   }
 
+  /** As if the page had been there for so many ms more, on both of its clocks. */
+  pass(ms) {
+    return this.run((ms) => harness.pass(ms), ms)
+  }
+
   /** Goes to a page without a client. This one is left to the back-forward cache. */
   async leave() {
     await this.page.goto(`${this.#world.server.www}/away.html`)

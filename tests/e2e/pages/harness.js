@@ -21,9 +21,12 @@ const messages = []
 const shows = []
 let freezes = 0
 let shifted = 0
+let passed = 0
 
 const now = Date.now.bind(Date)
-Date.now = () => now() + shifted
+Date.now = () => now() + shifted + passed
+const sinceStart = performance.now.bind(performance)
+performance.now = () => sinceStart() + passed
 
 const tell = (where, what) => void window.overheard?.(where, JSON.stringify(what) ?? String(what))
 
@@ -81,6 +84,9 @@ window.harness = {
   described,
   shift: (ms) => {
     shifted = ms
+  },
+  pass: (ms) => {
+    passed = ms
   },
 }
 
