@@ -1240,6 +1240,33 @@ fn another_tab_learns_from_storage_that_the_credential_is_dead() {
     );
 }
 
+// behaviour.md 2.5, 2.10: the call before the refused one was slow, and its answer brings an access token only
+#[test]
+fn a_late_answer_does_not_bring_a_refused_credential_back_to_life() {
+    let mut world = World::login(10 * MINUTE);
+    let slow = world
+        .policy
+        .plan_refresh(world.policy.generation(), world.now, true)
+        .expect("a plan");
+    let answer = refused(400, Some("invalid_grant"));
+    world.server.script.push_back(answer);
+    world.refresh_now();
+    let late = RefreshAnswer::Tokens(tokens("late", None, Some(MINUTE)));
+    let (timing, stored) = (world.timing(0), world.stored.clone());
+    let commit = world
+        .policy
+        .finish_refresh(&slow, late, timing, &stored, 0.0);
+    assert_eq!(commit, Commit::Store);
+    assert_eq!(
+        world.token().as_deref(),
+        Some("late"),
+        "it works until it ends"
+    );
+    assert_eq!(world.policy.status(world.now), Status::ReauthRequired);
+    assert_eq!(world.refresh_now(), None);
+    assert_eq!(world.server.calls, ["refresh-1"]);
+}
+
 // behaviour.md 2.15, 5.8: a tab that missed the refresh that died learns of both
 #[test]
 fn a_dead_credential_that_comes_with_a_newer_token_is_told() {

@@ -265,7 +265,11 @@ impl Policy {
             self.cached_at = Some(timing.received.mono);
             return Commit::Keep;
         }
+        let (died, ending) = (self.died, self.ending);
         self.replace(fresh);
+        if self.died.is_some() {
+            (self.died, self.ending) = (died, ending);
+        }
         self.cached_at = Some(timing.received.mono);
         let took = timing.received.mono.saturating_sub(timing.sent.mono);
         self.metrics.last_refresh = took;
@@ -296,6 +300,8 @@ impl Policy {
         };
         let rotated = self.credential(&session) != before.as_ref();
         Session {
+            // A late answer brings a token, but does not bring a refused credential back to life.
+            dead: old.dead && !rotated && !self.config.cookie_refreshes,
             credential_since: if rotated {
                 rotation
             } else {
