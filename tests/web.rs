@@ -16,7 +16,9 @@ mod web {
 
     mod abort;
     mod adapter;
+    mod answers;
     mod auth_error;
+    mod await_points;
     mod bodies;
     mod cookie;
     mod dispose;
@@ -28,6 +30,7 @@ mod web {
     mod news;
     mod options;
     mod outside;
+    mod platform;
     mod presets;
     mod refresh_call;
     mod refresh_failures;

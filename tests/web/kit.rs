@@ -629,9 +629,19 @@ impl World {
     pub(crate) fn refreshed_elsewhere(&self, n: u32) {
         self.tamper(|record| {
             let rotation = record["rotation"].as_i64().unwrap();
-            record["rotation"] = json!(rotation + 1);
-            record["access_token"] = json!(at(n));
-            record["refresh_token"] = json!(rt(n));
+            for (name, value) in [
+                ("rotation", json!(rotation + 1)),
+                ("credential_since", json!(rotation + 1)),
+                ("access_token", json!(at(n))),
+                ("refresh_token", json!(rt(n))),
+                ("failures", json!(0)),
+                ("opened_at", json!(null)),
+                ("not_before", json!(0)),
+                ("sent_at", json!(null)),
+                ("indeterminate", json!(false)),
+            ] {
+                record[name] = value;
+            }
         });
     }
 
