@@ -18,6 +18,7 @@ mod web {
     mod bodies;
     mod dispose;
     mod kit;
+    mod lease;
     mod logout;
     mod news;
     mod options;

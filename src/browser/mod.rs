@@ -9,6 +9,7 @@ mod error;
 mod inner;
 mod js;
 mod json;
+mod lease;
 mod options;
 mod refresh;
 mod send;
