@@ -111,7 +111,10 @@ impl Inner {
             return self.with(Policy::refresh_not_started);
         }
         let before = self.notable();
-        if self.copies_caught_up(wanted, &sid).await {
+        if self.copies_caught_up(wanted).await {
+            if lock.as_ref().is_ok_and(Lock::is_lost) {
+                return self.with(Policy::refresh_not_started);
+            }
             self.plan_and_call(wanted).await;
         }
         self.release(lock, sid, before);
