@@ -25,6 +25,7 @@ mod web {
     mod ended;
     mod handover;
     mod kit;
+    mod lease;
     mod login_page;
     mod logout;
     mod news;

@@ -52,6 +52,15 @@ fn random_hex<const LENGTH: usize>(mut bytes: [u8; LENGTH]) -> String {
     id
 }
 
+/// Waits for `ms`.
+pub(super) fn pause(ms: i64) -> Within {
+    let alarm = Alarm::after(ms);
+    Within {
+        first: JsFuture::from(alarm.promise.clone()),
+        _alarm: alarm,
+    }
+}
+
 /// Waits for a promise, but no longer than `ms`: then the outcome is `Ok(undefined)`.
 pub(super) fn within(promise: &Promise, ms: i64) -> Within {
     let alarm = Alarm::after(ms);
@@ -61,7 +70,8 @@ pub(super) fn within(promise: &Promise, ms: i64) -> Within {
     }
 }
 
-/// A wait that ends; see [`within`]. One type for all waits, so that its code is there once.
+/// A wait that ends; see [`pause`] and [`within`]. One type for all waits, so that its code is there
+/// once.
 pub(super) struct Within {
     first: JsFuture,
     _alarm: Alarm,

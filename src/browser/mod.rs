@@ -12,6 +12,7 @@ mod handover;
 mod inner;
 mod js;
 mod json;
+mod lease;
 mod login_page;
 mod options;
 mod peek;

@@ -3,6 +3,7 @@
 
 use super::clock;
 use super::js;
+use super::lease::Lease;
 use gloo_timers::callback::Timeout;
 use js_sys::{Array, Function, Object, Promise};
 use std::cell::{Cell, RefCell};
@@ -36,6 +37,8 @@ extern "C" {
 /// and opens nothing: between [`Tabs::suspend`] and [`Tabs::resume`] no lock is to be had.
 pub(super) struct Tabs {
     key: String,
+    /// Whether the session is where other tabs find it. If not, there is nothing to lock.
+    stored: bool,
     locks: Option<LockManager>,
     /// Whatever is held or waited for, to let go of all of it at once.
     grips: RefCell<Vec<Rc<Grip>>>,
@@ -77,6 +80,7 @@ enum State {
 enum Hold {
     /// A Web Lock, and what ends it.
     Web(Function),
+    Lease(Lease),
     /// The right to steal, kept for as long as what was stolen: nobody steals it back.
     Turn(#[expect(dead_code, reason = "kept, not used")] Lock),
 }
@@ -126,6 +130,7 @@ impl Tabs {
         });
         let tabs = Self {
             key: key.to_owned(),
+            stored,
             locks: locks.filter(|_| stored).map(JsCast::unchecked_into),
             grips: RefCell::default(),
             mark: Rc::default(),
@@ -150,12 +155,16 @@ impl Tabs {
     }
 
     /// Takes the lock of one login. `longest` is how long a refresh may take, ms: nobody waits longer
-    /// (behaviour.md 5.3). Without Web Locks, tabs rely on the compare-and-swap in storage.
+    /// (behaviour.md 5.3). Without Web Locks it is a lease; without any storage for one, tabs rely on
+    /// the compare-and-swap when they commit.
     ///
     /// # Errors
     /// [`WaitedTooLong`] when another tab keeps it for longer than any refresh may take.
     pub(super) async fn lock(&self, sid: &str, longest: i64) -> Result<Lock, WaitedTooLong> {
         let name = [&self.key, ":refresh:", sid].concat();
+        if self.stored && self.locks.is_none() {
+            return self.take_lease(name, longest).await;
+        }
         let is_stuck = |suspect: &Suspect| suspect.is_stuck(&name);
         let suspect = self.suspect.take().filter(is_stuck);
         let waited = suspect.as_ref().map_or(0, |suspect| suspect.waited);
@@ -283,6 +292,14 @@ impl Tabs {
         grip
     }
 
+    async fn take_lease(&self, name: String, longest: i64) -> Result<Lock, WaitedTooLong> {
+        let lock = Lock(self.grip(false));
+        let lease = Lease::take(name, longest, || lock.0.state.get() == State::Waiting).await?;
+        lock.0.hold.borrow_mut().push(Hold::Lease(lease));
+        lock.0.state.set(State::Held);
+        Ok(lock)
+    }
+
     /// Asks for a Web Lock. Where the platform grants none (not a fully active document, a session
     /// that only this tab has) there is nothing to wait for.
     async fn ask(&self, name: &str, how: How, longest: i64) -> Asked {
@@ -331,11 +348,12 @@ impl Drop for Tabs {
 }
 
 impl Lock {
-    /// Whether it is no longer ours: stolen, or given up because the page went to sleep. No
+    /// Whether it is no longer ours: stolen, run out, or given up because the page went to sleep. No
     /// call may be started then. The answer of one that is on its way is still committed, if the
     /// compare-and-swap allows it (behaviour.md 5.4, 5.10).
     pub(super) fn is_lost(&self) -> bool {
-        self.is(State::Over)
+        let ran_out = |hold: &Hold| matches!(hold, Hold::Lease(lease) if lease.is_over());
+        self.is(State::Over) || self.0.hold.borrow().iter().any(ran_out)
     }
 
     fn is(&self, state: State) -> bool {
