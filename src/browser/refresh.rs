@@ -115,7 +115,7 @@ impl Inner {
         let held = || lock.as_ref().is_ok_and(|held| !held.is_lost());
         let caught_up = held() && self.storage_caught_up(&sid).await;
         let before = self.notable();
-        let ready = caught_up && self.copies_caught_up(wanted, &sid).await;
+        let ready = caught_up && self.copies_caught_up(wanted).await;
         if !held() && self.tabs.is_asleep() {
             return false;
         }
