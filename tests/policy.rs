@@ -4,8 +4,8 @@
 
 use keepfresh::policy::{
     Answer, Attempt, Code, Commit, Config, Dead, Error, Event, Failure, Field, Generation,
-    Lifetimes, Log, Now, Output, Policy, RefreshAnswer, Secret, State, Status, Step, Stored,
-    Timing, TokenSet, Tombstone, Unusable, Verdict, instant,
+    Lifetimes, Log, Now, Output, Policy, RefreshAnswer, RefreshPlan, Secret, State, Status, Step,
+    Stored, Timing, TokenSet, Tombstone, Unusable, Verdict, instant,
 };
 use std::collections::VecDeque;
 
@@ -244,7 +244,10 @@ impl World {
         let plan = self.policy.plan_refresh(wanted, self.now, self.online)?;
         let answer = match plan.known.clone() {
             Some(answer) => answer,
-            None => self.server.refresh(plan.credential.as_ref()),
+            None => {
+                self.write_ahead();
+                self.server.refresh(plan.credential.as_ref())
+            }
         };
         let (timing, stored) = (self.timing(100), self.stored.clone());
         let commit = self
@@ -252,6 +255,20 @@ impl World {
             .finish_refresh(&plan, answer, timing, &stored, 0.0);
         self.apply(commit.clone());
         Some(commit)
+    }
+
+    /// The note that a call goes out, where storage holds the session.
+    fn write_ahead(&mut self) {
+        if self.stored.record.is_some() {
+            self.store();
+        }
+    }
+
+    /// A refresh call that goes out and is not answered yet.
+    fn plan(&mut self) -> RefreshPlan {
+        let wanted = self.policy.generation();
+        let plan = self.policy.plan_refresh(wanted, self.now, self.online);
+        plan.expect("a refresh is possible")
     }
 
     /// Asks for a refresh of the token that is there now.
@@ -1102,6 +1119,80 @@ fn a_refusal_after_an_answer_was_lost_says_lost_response() {
     assert_eq!(world.server.calls, ["refresh-1", "refresh-1"]);
     world.sign_in("ada-again");
     assert_eq!(world.request(), Outcome::Got(200), "a login works at once");
+}
+
+// behaviour.md 5.5, 5.14: the marker of a call is taken back when its answer is in
+#[test]
+fn a_refusal_after_an_answer_that_came_says_why() {
+    for answered in [
+        refused(500, None),
+        wait_for(429, SECOND),
+        refused(409, None),
+    ] {
+        let mut world = World::login(10 * MINUTE);
+        world.pass(9 * MINUTE);
+        world.server.script.push_back(answered);
+        world
+            .server
+            .script
+            .push_back(refused(400, Some("invalid_grant")));
+        world.refresh_now();
+        let stored = world.stored.record.clone().expect("a record");
+        assert_eq!((stored.sent_at, stored.indeterminate), (None, false));
+        world.pass(2 * MINUTE);
+        let over = Commit::Clear("ada".to_owned(), Dead::Expired);
+        assert_eq!(world.refresh_now(), Some(over));
+    }
+}
+
+// behaviour.md 5.12, 5.14: what lands late for one login says nothing about the call of the next
+#[test]
+fn a_late_answer_of_another_login_leaves_the_marker_of_this_one() {
+    let mut world = World::login(MINUTE);
+    let late = world.plan();
+    world.policy.sign_out(world.now);
+    world.stored.record = None;
+    world.sign_in("bob");
+    let plan = world.plan();
+    world.write_ahead();
+    let tokens = RefreshAnswer::Tokens(tokens("late", Some("late"), Some(HOUR)));
+    let (timing, stored) = (world.timing(100), world.stored.clone());
+    let commit = world
+        .policy
+        .finish_refresh(&late, tokens, timing, &stored, 0.0);
+    assert!(matches!(commit, Commit::Revoke(_)), "{commit:?}");
+    world.write_ahead();
+    let stored = world.stored.record.clone().expect("a record");
+    assert_eq!(
+        stored.sent_at,
+        Some(world.now.wall),
+        "bob's call is still out"
+    );
+    let failure = failed(Failure::Status(500, None));
+    let (timing, stored) = (world.timing(100), world.stored.clone());
+    world
+        .policy
+        .finish_refresh(&plan, failure, timing, &stored, 0.0);
+    assert_eq!(world.policy.record().expect("a session").sent_at, None);
+}
+
+// behaviour.md 2.5, 2.10, 2.12: another refresh that never ends is no reason to ask every second
+#[test]
+fn a_server_that_always_says_conflict_opens_the_breaker() {
+    let mut world = World::login(10 * MINUTE);
+    world.pass(9 * MINUTE);
+    world.server.script.extend(vec![refused(409, None); 100]);
+    for _ in 0..60 {
+        if let Some(wait) = world.policy.poll_timeout(world.now) {
+            world.pass(wait.max(SECOND));
+            if let Some(wanted) = world.policy.handle_timeout(world.now) {
+                world.refresh(wanted);
+            }
+        }
+    }
+    let calls = world.server.calls.len();
+    let passed = (world.now.wall - START) / MINUTE;
+    assert!(passed > 60, "{calls} calls within {passed} minutes");
 }
 
 // behaviour.md 5.5, 5.14: a page was gone before its answer came, and the answer revoked the token

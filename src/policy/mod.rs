@@ -118,11 +118,13 @@ pub struct Policy {
     indeterminate: bool,
     /// When a call with the current credential went out, here or in another tab, ms since the epoch.
     sent_at: Option<i64>,
-    /// That call is ours.
-    in_flight: bool,
+    /// The token in whose place a call of ours is to bring another.
+    in_flight: Option<Generation>,
     /// What the failure of the last call leaves to be tried.
     retry: Retry,
+    /// The credential was called too early, or in conflict, once: that is tried again without a word.
     tried_early: bool,
+    tried_conflict: bool,
     refreshing: bool,
     used: bool,
     visible: bool,
@@ -172,9 +174,10 @@ impl Policy {
             ambiguous: 0,
             indeterminate: false,
             sent_at: None,
-            in_flight: false,
+            in_flight: None,
             retry: Retry::No,
             tried_early: false,
+            tried_conflict: false,
             refreshing: false,
             used: false,
             visible: true,
@@ -569,10 +572,15 @@ impl Policy {
         !self.config.refreshable || !(elsewhere || self.credential(session).is_some())
     }
 
+    /// Whether a call of ours with the current credential is out.
+    fn is_calling(&self) -> bool {
+        self.in_flight == Some(self.generation)
+    }
+
     /// How long a call that another page sent with the current credential may still take, ms.
     fn answer_due_in(&self, now: Now) -> Option<i64> {
         let timeout = self.config.refresh_timeout;
-        let sent_at = self.sent_at.filter(|_| !self.in_flight)?;
+        let sent_at = self.sent_at.filter(|_| !self.is_calling())?;
         let left = sent_at.saturating_add(timeout).saturating_sub(now.wall);
         (1..=timeout).contains(&left).then_some(left)
     }
@@ -680,6 +688,7 @@ impl Policy {
         self.sent_at = None;
         self.retry = Retry::No;
         self.tried_early = false;
+        self.tried_conflict = false;
         self.last_failure = None;
         self.rearm = true;
         self.touch();

@@ -89,7 +89,7 @@ impl Policy {
             self.note_frequency(now);
             self.log(Log::Refreshing);
             self.sent_at = Some(now.wall);
-            self.in_flight = true;
+            self.in_flight = Some(self.generation);
         }
         Some(plan)
     }
@@ -143,8 +143,6 @@ impl Policy {
         stored: &Stored,
         roll: f64,
     ) -> Commit {
-        self.in_flight = false;
-        self.sent_at = None;
         match answer {
             RefreshAnswer::Tokens(tokens) => self.refreshed(plan, tokens, timing, stored),
             RefreshAnswer::NoSession => self.outside_is_empty(plan, timing.received),
@@ -158,6 +156,8 @@ impl Policy {
                 if plan.generation != self.generation {
                     return Commit::Keep;
                 }
+                // Only now: our own marker lies in storage, and is not another page's.
+                (self.in_flight, self.sent_at) = (None, None);
                 self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
             }
         }
@@ -267,6 +267,7 @@ impl Policy {
         if unchanged && self.config.outside {
             // The outside source gave the token it already had: nothing is new, ask again later.
             self.session = Some(fresh);
+            self.sent_at = None;
             self.cached_at = Some(timing.received.mono);
             return Commit::Keep;
         }
@@ -367,8 +368,8 @@ impl Policy {
                 self.retry = Retry::Always;
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
-            Class::TooEarly => self.passing(failure, true, retry_after, now, roll),
-            Class::Conflict => {
+            Class::Conflict if !self.tried_conflict => {
+                self.tried_conflict = true;
                 // Long enough for the other refresh to end, and to be found in storage.
                 #[allow(clippy::cast_possible_truncation, reason = "at most two seconds")]
                 let pause = 500 + (1_500.0 * roll) as i64;
@@ -376,6 +377,10 @@ impl Policy {
                     .pause(now.wall, pause.max(retry_after.unwrap_or(0)));
                 self.retry = Retry::Always;
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
+            }
+            // The same again is a fault like any other, or it would go on for ever.
+            Class::TooEarly | Class::Conflict => {
+                self.passing(failure, true, retry_after, now, roll)
             }
             Class::Transient {
                 counted,

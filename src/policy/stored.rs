@@ -157,7 +157,7 @@ impl Policy {
             // Same credential: only what other tabs learnt about it is new.
             let newly_dead = record.death().filter(|_| !session.dead);
             self.indeterminate |= record.indeterminate;
-            if !self.in_flight {
+            if !self.is_calling() {
                 self.sent_at = record.sent_at;
             }
             if self.breaker.learn(record.breaker, now.wall) {
