@@ -954,7 +954,7 @@ impl Tab {
 
     /// Borrows the policy for one change, hears its news and arms the timer.
     fn with<T>(self: &Rc<Self>, act: impl FnOnce(&mut Policy) -> T) -> T {
-        let before = self.sid();
+        let mut before = self.sid();
         let (value, rearm) = {
             let mut policy = self.policy.borrow_mut();
             (act(&mut policy), policy.take_rearm())
@@ -964,6 +964,10 @@ impl Tab {
             let Some(output) = output else { break };
             if let Output::Event(event) = output {
                 self.hear(&event, before.as_deref());
+                if event == Event::UserChanged {
+                    // What else there is to tell concerns the login that was adopted.
+                    before = self.sid();
+                }
             }
         }
         if rearm {
