@@ -218,8 +218,7 @@ impl Sending {
         let answer = Answer {
             status,
             auth_error,
-            redirected_away: response.redirected()
-                && !self.inner.options.origins.allows(&response.url()),
+            redirected_away: response.redirected() && !self.is_of_this_origin(&response.url()),
             replayable: self.is_replayable() && (!self.has_body() || self.spare.is_some()),
             exempt: is_exempt(&self.inner, &self.request),
             challenge: challenge.as_deref(),
@@ -240,6 +239,14 @@ impl Sending {
             self.inner.forget_ended(&sid, dead);
         }
         verdict
+    }
+
+    /// Whether the token that this request was given is still on it at that address: an origin that may
+    /// have it is not enough, because the browser drops the header at any change (behaviour.md 3.7).
+    fn is_of_this_origin(&self, url: &str) -> bool {
+        let mut prefixes = self.inner.options.origins.prefixes().iter();
+        let asked = String::from(self.request.url_js());
+        prefixes.any(|prefix| asked.starts_with(prefix) && url.starts_with(prefix))
     }
 
     /// What the app says of an answer that is an error: whether it is about the token. It gets a copy,

@@ -169,6 +169,18 @@ async fn the_401_of_another_origin_after_a_redirect_does_not_refresh() {
     assert_eq!(world.server.count(TOKEN), 1);
 }
 
+// 3.7: nor does that of another origin that may have the token: the browser dropped the header all the same
+#[wasm_bindgen_test]
+async fn the_401_of_another_allowed_origin_after_a_redirect_does_not_refresh() {
+    let world = World::new(&json!({"allowedOrigins": ["https://other.test"]}));
+    world.sign_in(1).await;
+    let away = json!({"status": 401, "redirected": true, "url": "https://other.test/x"});
+    world.server.script(X, &[away, only(1)]);
+    assert_eq!(world.get_status("/x").await, 401);
+    assert_eq!((world.server.count(X), world.server.count(TOKEN)), (1, 0));
+    assert_eq!(world.get_status("/x").await, 200);
+}
+
 // 4.25
 #[wasm_bindgen_test]
 async fn the_token_is_in_the_header_and_nowhere_else() {
