@@ -6,6 +6,7 @@ use super::error;
 use super::inner::Inner;
 use super::js;
 use super::json::JsBody;
+use super::tabs::Lock;
 use crate::policy::{Code, Error, Goodbye, Hello, Secret, Timing, TokenSet};
 use js_sys::{Object, Promise};
 use std::rc::Rc;
@@ -26,10 +27,17 @@ pub(super) enum Door {
 
 /// A sign-in under way, for telling whether another is the same.
 #[derive(PartialEq, Eq)]
-pub(super) struct Entering {
+struct Entering {
     door: Door,
     remember: bool,
     text: String,
+}
+
+/// A sign-in under way, and its answer.
+pub(super) struct Entrance {
+    number: u32,
+    entering: Entering,
+    promise: Promise,
 }
 
 impl Inner {
@@ -52,23 +60,39 @@ impl Inner {
             remember,
             text: text.unwrap_or_default(),
         };
-        if let Some((same, promise)) = &*self.entering.borrow()
-            && *same == entering
-        {
-            return promise.clone();
+        if let Some(promise) = self.entrance_like(&entering) {
+            return promise;
         }
+        // Numbered here: what is called after this, in the same turn or later, comes after it.
+        let number = self.next_entrance();
         let inner = Rc::clone(self);
         let promise = js::promise(async move {
-            let entered = inner.go_in(door, body, remember).await;
-            inner.entering.replace(None);
+            let entered = inner.go_in(number, door, body, remember).await;
+            let mut entrances = inner.entering.borrow_mut();
+            entrances.retain(|entrance| entrance.number != number);
+            drop(entrances);
             entered
         });
-        self.entering.replace(Some((entering, promise.clone())));
+        self.entering.borrow_mut().push(Entrance {
+            number,
+            entering,
+            promise: promise.clone(),
+        });
         promise
+    }
+
+    /// The same sign-in that is under way, unless somebody signed out or in since: then it is too late.
+    fn entrance_like(&self, entering: &Entering) -> Option<Promise> {
+        let entrances = self.entering.borrow();
+        let same = entrances
+            .iter()
+            .find(|entrance| entrance.entering == *entering && !self.is_overtaken(entrance.number));
+        same.map(|entrance| entrance.promise.clone())
     }
 
     async fn go_in(
         self: &Rc<Self>,
+        entrance: u32,
         door: Door,
         body: Option<(&'static str, JsValue)>,
         remember: bool,
@@ -84,13 +108,20 @@ impl Inner {
             Door::Restore => self.options.refresh_method,
             Door::Login | Door::Register => "POST",
         };
-        let entrance = self.next_entrance();
         let call = Call {
             url,
             method,
             body,
             ..Call::default()
         };
+        self.parted().await;
+        let lock = match door {
+            Door::Restore => Some(self.restoring().await?),
+            Door::Login | Door::Register => None,
+        };
+        if lock.is_some() && self.sid().is_some() {
+            return Ok(self.session_view());
+        }
         let answered = self.post(call).await?;
         if answered.status == 401 && door == Door::Restore {
             return Err(error::to_js(&Error::new(Code::NotSignedIn)));
@@ -109,7 +140,19 @@ impl Inner {
         }
         self.user.replace(user);
         self.begin_session(entrance, tokens, timing, remember);
+        drop(lock);
         Ok(self.session_view())
+    }
+
+    /// The lock for a refresh call without a session. Another tab may have brought the session back
+    /// meanwhile; two calls with one cookie at a time would end it.
+    async fn restoring(&self) -> Result<Lock, JsValue> {
+        let lock = self
+            .tabs
+            .lock(self.lock_name(""), self.longest_wait())
+            .await;
+        self.read_storage();
+        lock.map_err(|_| error::to_js(&Error::new(Code::Timeout)))
     }
 
     /// Starts a session with tokens that the app got elsewhere.
@@ -139,19 +182,34 @@ impl Inner {
     /// as well as it goes (behaviour.md 5.11). Never fails: a person who signs out is signed out.
     pub(super) fn log_out(self: &Rc<Self>) -> Promise {
         let session = self.end_session();
+        let entrance = self.settled();
         let inner = Rc::clone(self);
-        js::promise(async move {
+        let promise = js::promise(async move {
             if let Some(session) = session {
                 inner.settle_cookies().await;
-                inner
-                    .say_goodbye(
-                        session.access_token.as_ref(),
-                        session.refresh_token.as_ref(),
-                    )
-                    .await;
+                // By now the cookies may be those of a sign-in that came after this.
+                if !inner.options.uses_cookies() || inner.settled() == entrance {
+                    inner
+                        .say_goodbye(
+                            session.access_token.as_ref(),
+                            session.refresh_token.as_ref(),
+                        )
+                        .await;
+                }
             }
             Ok(JsValue::UNDEFINED)
-        })
+        });
+        self.parting.replace(Some(promise.clone()));
+        promise
+    }
+
+    /// Waits until the last sign-out is done, where tokens are cookies: its answer would remove those
+    /// of a sign-in that did not wait.
+    async fn parted(&self) {
+        let parting = self.parting.borrow().clone();
+        if let Some(parting) = parting.filter(|_| self.options.uses_cookies()) {
+            drop(JsFuture::from(parting).await);
+        }
     }
 
     /// Where tokens are cookies, the answer of a refresh under way would put new ones in place after
@@ -283,6 +341,7 @@ impl Inner {
             body,
             bearer,
             keepalive: true,
+            ..Call::default()
         };
         let status = self.post(call).await.ok().map(|answered| answered.status);
         self.with(|policy| policy.sign_out_answered(status));

@@ -9,6 +9,7 @@ use crate::policy::{
     read_tokens, refuses_csrf, reports_error,
 };
 use js_sys::{Array, JsString};
+use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -28,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) bearer: Option<&'a str>,
     /// Let it finish while the page goes away.
     pub(super) keepalive: bool,
+    /// Set once nobody waits for it any more: then it is not to go out.
+    pub(super) given_up: Option<&'a Cell<bool>>,
 }
 
 /// An answer whose body has been read.
@@ -96,6 +99,10 @@ pub(super) async fn exchange(inner: &Rc<Inner>, call: Call<'_>) -> Result<Answer
 /// # Errors
 /// The native error, when there was no answer.
 pub(super) async fn exchange_once(inner: &Inner, call: &Call<'_>) -> Result<Answered, JsValue> {
+    // What came before it took too long: the lock is somebody else's by now.
+    if call.given_up.is_some_and(Cell::get) {
+        return Err(JsValue::UNDEFINED);
+    }
     let request = build(inner, call)?;
     let sent = clock::now();
     let response: Response = JsFuture::from(inner.native_fetch(&request, &JsValue::UNDEFINED))

@@ -120,8 +120,15 @@ impl Core {
 
     /// Starts a session with tokens from elsewhere.
     #[wasm_bindgen(js_name = setSession)]
-    pub fn set_session(&self, tokens: JsValue, remember: bool) -> Promise {
-        self.promise(move |inner| async move { inner.set_session(&tokens, remember) })
+    pub fn set_session(&self, tokens: &JsValue, remember: bool) -> Promise {
+        if self.inner.disposed.get() {
+            return Promise::reject(&error::to_js(&Error::new(Code::Disposed)));
+        }
+        // In this turn: what is called after it has to come after it.
+        match self.inner.set_session(&tokens, remember) {
+            Ok(session) => Promise::resolve(&session),
+            Err(refused) => Promise::reject(&refused),
+        }
     }
 
     /// Forgets the cached answer of `getSession`.

@@ -1,6 +1,6 @@
 //! What all parts of one client share, and how they reach the policy.
 
-use super::account::Entering;
+use super::account::Entrance;
 use super::answer;
 use super::clock;
 use super::error;
@@ -59,8 +59,10 @@ pub(super) struct Inner {
     pub(super) catching_up: Cell<bool>,
     pub(super) user: RefCell<JsValue>,
     pub(super) refreshing: RefCell<Option<Running>>,
-    pub(super) entering: RefCell<Option<(Entering, Promise)>>,
+    pub(super) entering: RefCell<Vec<Entrance>>,
     pub(super) priming: RefCell<Option<Promise>>,
+    /// The last sign-out.
+    pub(super) parting: RefCell<Option<Promise>>,
     pub(super) disposed: Cell<bool>,
     pub(super) leaving: Cell<bool>,
     /// Sign-ins that were begun, and the last one that nothing earlier may undo.
@@ -108,6 +110,7 @@ impl Inner {
                 tabs: Tabs::open(
                     &options.key,
                     options.place != Place::Memory,
+                    options.uses_cookies(),
                     options.cross_tab,
                     on_hint,
                 ),
@@ -127,8 +130,9 @@ impl Inner {
                 policy: RefCell::new(Policy::new(options.policy.clone())),
                 user: RefCell::new(JsValue::UNDEFINED),
                 refreshing: RefCell::new(None),
-                entering: RefCell::new(None),
+                entering: RefCell::new(Vec::new()),
                 priming: RefCell::new(None),
+                parting: RefCell::new(None),
                 catching_up: Cell::new(false),
                 disposed: Cell::new(false),
                 leaving: Cell::new(false),
@@ -231,6 +235,11 @@ impl Inner {
         entrance
     }
 
+    /// The number of the last sign-in that nothing earlier may undo.
+    pub(super) fn settled(&self) -> u32 {
+        self.settled.get()
+    }
+
     /// Whether a sign-out, or a sign-in that began later, has happened since that one began.
     pub(super) fn is_overtaken(&self, entrance: u32) -> bool {
         entrance <= self.settled.get()
@@ -289,9 +298,13 @@ impl Inner {
                 self.storage.remove_login(&session.sid);
                 self.bury(&session.sid, None);
             }
-            None => [false, true]
-                .into_iter()
-                .for_each(|remember| self.storage.remove(remember)),
+            // A login that this tab knows nothing of is not ours to end, unless it is over already.
+            None => {
+                let over = found.stored.record.filter(|record| record.session.dead);
+                if let Some(over) = over {
+                    self.storage.remove_login(&over.session.sid);
+                }
+            }
         }
         self.tabs.hint();
         session

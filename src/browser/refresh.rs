@@ -110,13 +110,17 @@ impl Inner {
     /// `false` = the page fell asleep before anything was called.
     async fn refresh_under_lock(self: &Rc<Self>, wanted: Generation) -> bool {
         let Some(sid) = self.sid() else { return true };
-        let lock = self.tabs.lock(&sid, self.longest_wait()).await;
+        let naps = self.tabs.naps();
+        let lock = self
+            .tabs
+            .lock(&self.lock_name(&sid), self.longest_wait())
+            .await;
         self.read_storage();
         let held = || lock.as_ref().is_ok_and(|held| !held.is_lost());
         let caught_up = held() && self.storage_caught_up(&sid).await;
         let before = self.notable();
         let ready = caught_up && self.copies_caught_up(wanted).await;
-        if !held() && self.tabs.is_asleep() {
+        if !held() && self.tabs.slept_since(naps) {
             return false;
         }
         if !caught_up || !held() {
@@ -128,6 +132,16 @@ impl Inner {
         }
         self.release(lock, sid, before);
         true
+    }
+
+    /// What the refresh lock is for: one login. Cookies are the browser's, not a login's: tabs that
+    /// have each found a login of their own in them send one and the same credential.
+    pub(super) fn lock_name<'a>(&self, sid: &'a str) -> &'a str {
+        if self.options.uses_cookies() {
+            "cookies"
+        } else {
+            sid
+        }
     }
 
     /// Gives the lock back. Whoever gets it next has to find the note of a token stored under it, so
@@ -153,7 +167,7 @@ impl Inner {
     }
 
     /// As long as another tab's refresh may take (behaviour.md 5.3).
-    fn longest_wait(&self) -> i64 {
+    pub(super) fn longest_wait(&self) -> i64 {
         LEAST_WAIT.max(self.options.refresh_timeout)
     }
 
@@ -239,7 +253,7 @@ impl Inner {
     fn launch(self: &Rc<Self>, plan: RefreshPlan, flight: Rc<Flight>) -> Promise {
         let inner = Rc::clone(self);
         js::promise(async move {
-            let landed = inner.call_server(&plan).await;
+            let landed = inner.call_server(&plan, &flight).await;
             let late = flight.given_up.get();
             if !late {
                 flight.landed.replace(Some(landed));
@@ -250,7 +264,7 @@ impl Inner {
         })
     }
 
-    async fn call_server(self: &Rc<Self>, plan: &RefreshPlan) -> Refreshed {
+    async fn call_server(self: &Rc<Self>, plan: &RefreshPlan, flight: &Flight) -> Refreshed {
         if self.options.policy.outside {
             return self.call_outside().await;
         }
@@ -274,6 +288,7 @@ impl Inner {
             body,
             bearer: credential.filter(|_| self.options.carrier == Carrier::Bearer),
             keepalive: false,
+            given_up: Some(&flight.given_up),
         };
         if let Ok(answered) = answer::exchange(self, call).await {
             answer::read_refresh(self, answered).await

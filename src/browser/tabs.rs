@@ -38,14 +38,16 @@ extern "C" {
 /// and opens nothing: between [`Tabs::suspend`] and [`Tabs::resume`] no lock is to be had.
 pub(super) struct Tabs {
     key: String,
-    /// Whether the session is where other tabs find it. If not, there is nothing to lock.
-    stored: bool,
+    /// Whether other tabs can have the credential. If not, there is nothing to lock.
+    locking: bool,
     locks: Option<LockManager>,
     /// Whatever is held or waited for, to let go of all of it at once.
     grips: RefCell<Vec<Rc<Grip>>>,
     mark: Rc<RefCell<Option<(Lock, Timeout)>>>,
     suspect: RefCell<Option<Suspect>>,
     suspended: Cell<bool>,
+    /// How often it was suspended.
+    naps: Cell<u32>,
     /// What those wait for who want the page to be back, and what tells them.
     waking: RefCell<Option<(Promise, Function)>>,
     closed: Cell<bool>,
@@ -114,15 +116,17 @@ struct Suspect {
 }
 
 impl Tabs {
-    /// Takes part in the lock if the session is `stored` where other tabs find it, and opens the
-    /// channel if they are to follow each other; `on_hint` runs when one says that storage changed.
+    /// Takes part in the lock if the session is `stored` where other tabs find it, or if they share its
+    /// credential in cookies, and opens the channel if they are to follow each other; `on_hint` runs when one says that storage changed.
     pub(super) fn open(
         key: &str,
         stored: bool,
+        shares_cookies: bool,
         cross_tab: bool,
         on_hint: impl Fn() + 'static,
     ) -> Self {
         let locks = js::global("navigator").and_then(|navigator| js::get_some(&navigator, "locks"));
+        let locking = stored || shares_cookies;
         let follows = stored && cross_tab && js::global("BroadcastChannel").is_some();
         let on_message = follows.then(|| {
             Closure::new(move |message: MessageEvent| {
@@ -133,12 +137,13 @@ impl Tabs {
         });
         let tabs = Self {
             key: key.to_owned(),
-            stored,
-            locks: locks.filter(|_| stored).map(JsCast::unchecked_into),
+            locking,
+            locks: locks.filter(|_| locking).map(JsCast::unchecked_into),
             grips: RefCell::default(),
             mark: Rc::default(),
             suspect: RefCell::default(),
             suspended: Cell::new(false),
+            naps: Cell::new(0),
             waking: RefCell::default(),
             closed: Cell::new(false),
             channel: RefCell::default(),
@@ -158,15 +163,15 @@ impl Tabs {
         drop(channel.post_message(&message));
     }
 
-    /// Takes the lock of one login. `longest` is how long a refresh may take, ms: nobody waits longer
+    /// Takes the refresh lock of that name. `longest` is how long a refresh may take, ms: nobody waits longer
     /// (behaviour.md 5.3). Without Web Locks it is a lease; without any storage for one, tabs rely on
     /// the compare-and-swap when they commit.
     ///
     /// # Errors
     /// [`WaitedTooLong`] when another tab keeps it for longer than any refresh may take.
-    pub(super) async fn lock(&self, sid: &str, longest: i64) -> Result<Lock, WaitedTooLong> {
-        let name = [&self.key, ":refresh:", sid].concat();
-        if self.stored && self.locks.is_none() {
+    pub(super) async fn lock(&self, name: &str, longest: i64) -> Result<Lock, WaitedTooLong> {
+        let name = [&self.key, ":refresh:", name].concat();
+        if self.locking && self.locks.is_none() {
             return self.take_lease(name, longest).await;
         }
         let is_stuck = |suspect: &Suspect| suspect.is_stuck(&name);
@@ -227,6 +232,7 @@ impl Tabs {
     /// from the others, and they would keep the page out of the back-forward cache (behaviour.md 5.6).
     pub(super) fn suspend(&self) {
         self.suspended.set(true);
+        self.naps.set(self.naps.get().wrapping_add(1));
         self.let_go(|_| true);
         self.close_channel();
     }
@@ -239,8 +245,18 @@ impl Tabs {
         self.wake();
     }
 
+    /// How often the page has fallen asleep: what was held or waited for before the last time is lost.
+    pub(super) fn naps(&self) -> u32 {
+        self.naps.get()
+    }
+
+    /// Whether the page has fallen asleep since it had done so `naps` times; it may be back by now.
+    pub(super) fn slept_since(&self, naps: u32) -> bool {
+        self.naps.get() != naps && !self.closed.get()
+    }
+
     /// Whether the page is frozen, or in the back-forward cache, and may come back.
-    pub(super) fn is_asleep(&self) -> bool {
+    fn is_asleep(&self) -> bool {
         self.suspended.get() && !self.closed.get()
     }
 

@@ -2,6 +2,7 @@
 
 use super::kit::*;
 use serde_json::{Value, json};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 const X: &str = "GET https://api.test/x";
@@ -643,6 +644,110 @@ async fn cookies_that_land_after_the_sign_out_are_signed_out_too() {
         (world.in_session(), world.status().as_str()),
         (None, "signed_out")
     );
+}
+
+// known-failures 39, 5.12: the sign-out of one person must not end the session of the next
+#[wasm_bindgen_test]
+async fn a_sign_in_waits_for_the_sign_out_before_it() {
+    let (world, _jar) = signed_in("one").await;
+    world
+        .server
+        .script(REFRESH, &[json!({"status": 204, "hold": "refresh"})]);
+    world.server.script(
+        LOGOUT,
+        &[
+            json!({"status": 204}),
+            json!({"status": 204, "hold": "out"}),
+        ],
+    );
+    world
+        .server
+        .script(LOGIN, &[json!({"json": {"expires_in": 60}})]);
+    let refresh = world.core.refresh();
+    until("the refresh", || world.server.count(REFRESH) == 1).await;
+    let out = world.core.logout();
+    let login = world.core.login(js(&json!({})).unchecked_into(), false);
+    settle().await;
+    assert_eq!(world.server.count(LOGIN), 0);
+    world.server.open("refresh");
+    until("the sign-outs", || world.server.count(LOGOUT) == 2).await;
+    settle().await;
+    assert_eq!(world.server.count(LOGIN), 0);
+    world.server.open("out");
+    done(out, "logout").await;
+    done(login, "login").await;
+    fails(refresh, "refresh").await;
+    settle().await;
+    assert_eq!(
+        (world.server.count(LOGIN), world.server.count(LOGOUT)),
+        (1, 2)
+    );
+    assert_eq!(world.status(), "authenticated");
+}
+
+// known-failures 39, 5.12: nor that of one whose cookies came from elsewhere
+#[wasm_bindgen_test]
+async fn a_sign_out_that_comes_too_late_does_not_end_the_next_session() {
+    let (world, _jar) = signed_in("one").await;
+    let clock = Clock::new();
+    world.server.script(REFRESH, &[json!({"hold": "never"})]);
+    world.server.script(LOGOUT, &[json!({"status": 204})]);
+    let refresh = world.core.refresh();
+    until("the refresh", || world.server.count(REFRESH) == 1).await;
+    let out = world.core.logout();
+    world.begin(&json!({"expiresIn": 3600}), false).await;
+    clock.advance(10_001.0);
+    done(out, "logout").await;
+    drop(refresh);
+    assert_eq!(world.server.count(LOGOUT), 0);
+    assert_eq!(world.status(), "authenticated");
+}
+
+// 5.3, 5.5: tabs that know nothing of each other share the refresh cookie all the same
+#[wasm_bindgen_test]
+async fn tabs_with_logins_of_their_own_refresh_one_at_a_time() {
+    for session in [true, false] {
+        let world = World::new(&json!({"preset": "cookie", "storage": "memory"}));
+        let _jar = CookieJar::new("XSRF-TOKEN=one");
+        let other = world.open();
+        if session {
+            world.begin(&json!({"expiresIn": 3600}), false).await;
+            other.begin(&json!({"expiresIn": 3600}), false).await;
+        }
+        let held = json!({"status": 204, "hold": "refresh"});
+        world
+            .server
+            .script(REFRESH, &[held, json!({"status": 204})]);
+        let mine = world.core.refresh();
+        until("the call", || world.server.count(REFRESH) == 1).await;
+        let theirs = other.core.refresh();
+        settle().await;
+        assert_eq!(world.server.count(REFRESH), 1, "one cookie, one call");
+        world.server.open("refresh");
+        done(mine, "mine").await;
+        done(theirs, "theirs").await;
+        assert_eq!(world.server.count(REFRESH), 2);
+    }
+}
+
+// 2.5, 5.3: a refresh call whose CSRF cookie came too late would go out without the lock
+#[wasm_bindgen_test]
+async fn a_refresh_that_was_given_up_does_not_go_out_later() {
+    let world = cookies();
+    let _jar = CookieJar::new("");
+    world.begin(&json!({"expiresIn": 3600}), false).await;
+    let clock = Clock::new();
+    world
+        .server
+        .script(PRIME, &[json!({"status": 204, "hold": "csrf"})]);
+    world.server.script(REFRESH, &[json!({"status": 204})]);
+    let refresh = world.core.refresh();
+    until("the call for the cookie", || world.server.count(PRIME) == 1).await;
+    clock.advance(10_001.0);
+    fails(refresh, "refresh").await;
+    world.server.open("csrf");
+    settle().await;
+    assert_eq!(world.server.count(REFRESH), 0);
 }
 
 // 2.5, 5.3: an endpoint for the CSRF cookie that never answers holds nobody up for longer than a refresh

@@ -26,7 +26,7 @@ async fn every_method_of_a_disposed_client_rejects() {
         ("me", core.me()),
         ("getSession", core.get_session()),
         ("getAccessToken", core.get_access_token(None)),
-        ("setSession", core.set_session(js(&tokens(2)), false)),
+        ("setSession", core.set_session(&js(&tokens(2)), false)),
     ] {
         assert_eq!(fails_with(call, name).await, "disposed", "{name}");
     }

@@ -480,7 +480,7 @@ impl Tab {
 
     /// Starts a session with tokens that the app brought.
     pub(crate) async fn begin(&self, tokens: &Value, remember: bool) -> JsValue {
-        done(self.core.set_session(js(tokens), remember), "setSession").await
+        done(self.core.set_session(&js(tokens), remember), "setSession").await
     }
 
     /// Starts a session with the n-th tokens, which live for an hour.

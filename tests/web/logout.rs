@@ -253,3 +253,14 @@ async fn logging_out_everywhere_leaves_the_next_person_signed_in() {
     assert_eq!(world.get_status("/x").await, 200);
     assert_eq!(world.server.tokens_at(ALL), [bearer(1)]);
 }
+
+// 5.11, 5.12: a page in which nobody is signed in ends no login of another
+#[wasm_bindgen_test]
+async fn signing_out_where_nobody_is_signed_in_leaves_another_tabs_login() {
+    let world = World::new(&json!({"preset": "oauth2", "clientId": "demo", "crossTab": false}));
+    let other = world.open();
+    other.begin(&tokens(1), true).await;
+    done(world.core.logout(), "logout").await;
+    assert!(world.in_local().unwrap().contains(&rt(1)));
+    assert_eq!(world.open().status(), "authenticated");
+}

@@ -20,7 +20,7 @@ async fn news_come_from_a_microtask_never_from_within_a_call() {
     let world = World::oauth2();
     settle().await;
     world.host.forget();
-    let signing_in = world.core.set_session(js(&tokens(1)), false);
+    let signing_in = world.core.set_session(&js(&tokens(1)), false);
     assert!(world.host.all().is_empty());
     done(signing_in, "setSession").await;
     JsFuture::from(js_sys::Promise::resolve(&JsValue::NULL))

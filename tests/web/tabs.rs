@@ -505,6 +505,28 @@ async fn a_page_that_sleeps_holds_nothing_and_waits_for_nothing() {
     }
 }
 
+// 5.6, 5.7: and also if it is back before anything of ours has run
+#[wasm_bindgen_test]
+async fn what_waited_for_the_lock_during_a_short_sleep_asks_again() {
+    let world = World::oauth2();
+    world.server.script(
+        TOKEN,
+        &[json!({"status": 500, "hold": "refresh"}), grant(2)],
+    );
+    world.sign_in(1).await;
+    let other = world.open();
+    let mine = world.core.refresh();
+    until("the call", || world.server.count(TOKEN) == 1).await;
+    let theirs = other.core.refresh();
+    settle().await;
+    tell("window", "pagehide");
+    tell("window", "pageshow");
+    done(theirs, "the wait").await;
+    world.server.open("refresh");
+    drop(wasm_bindgen_futures::JsFuture::from(mine).await);
+    assert_eq!(world.server.count(TOKEN), 2);
+}
+
 // 5.6, 5.7
 #[wasm_bindgen_test]
 async fn a_page_that_sleeps_hears_nothing_and_catches_up_when_it_wakes() {
