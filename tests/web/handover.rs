@@ -828,7 +828,7 @@ fn renewed(record: &str, n: u32) -> String {
     record.to_string()
 }
 
-/// From now on WebCrypto never finishes. How often it was called.
+/// From now on `crypto.subtle` never finishes. How often it was called.
 fn never_finishing() -> Rc<Cell<u32>> {
     let calls = Rc::new(Cell::new(0));
     let counted = Rc::clone(&calls);
