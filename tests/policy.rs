@@ -264,7 +264,7 @@ impl World {
         match commit {
             Commit::Store => self.store(),
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep => {}
+            Commit::Keep | Commit::Abandon(_) => {}
             Commit::Revoke(tokens) => self
                 .revoked
                 .push(tokens.access_token.as_ref().unwrap().reveal().to_owned()),
@@ -1104,6 +1104,26 @@ fn a_refusal_after_an_answer_was_lost_says_lost_response() {
     assert_eq!(world.request(), Outcome::Got(200), "a login works at once");
 }
 
+// behaviour.md 5.5, 5.14: a page was gone before its answer came, and the answer revoked the token
+#[test]
+fn a_token_revoked_by_a_lost_rotation_says_lost_response() {
+    let mut world = World::sanctum(HOUR);
+    world.stored.record.as_mut().expect("a record").sent_at = Some(world.now.wall);
+    world.server_forgets();
+    let mut attempt = world.begin();
+    world.next(&mut attempt);
+    let status = world.send(true);
+    assert_eq!(world.hear(&mut attempt, status), Verdict::Peek);
+    let revoked = world
+        .policy
+        .on_code(&mut attempt, Some("TOKEN_REVOKED"), answer(401), world.now);
+    assert_eq!(revoked, Verdict::Again);
+    assert_eq!(world.run(&mut attempt, 401), Outcome::Got(401));
+    let why = world.policy.ending().and_then(|ending| ending.dead);
+    assert_eq!(why, Some(Dead::LostResponse));
+    assert_eq!(world.server.calls.len(), 0, "a revoked token is not sent");
+}
+
 // behaviour.md 2.10: callers await at most one retry
 #[test]
 fn a_caller_waits_for_one_short_retry_and_only_when_it_needs_the_token() {
@@ -1218,6 +1238,80 @@ fn another_tab_learns_from_storage_that_the_credential_is_dead() {
         other.plan_refresh(other.generation(), world.now, true),
         None
     );
+}
+
+// behaviour.md 2.5, 2.10: the call before the refused one was slow, and its answer brings an access token only
+#[test]
+fn a_late_answer_does_not_bring_a_refused_credential_back_to_life() {
+    let mut world = World::login(10 * MINUTE);
+    let slow = world
+        .policy
+        .plan_refresh(world.policy.generation(), world.now, true)
+        .expect("a plan");
+    let answer = refused(400, Some("invalid_grant"));
+    world.server.script.push_back(answer);
+    world.refresh_now();
+    let late = RefreshAnswer::Tokens(tokens("late", None, Some(MINUTE)));
+    let (timing, stored) = (world.timing(0), world.stored.clone());
+    let commit = world
+        .policy
+        .finish_refresh(&slow, late, timing, &stored, 0.0);
+    assert_eq!(commit, Commit::Store);
+    assert_eq!(
+        world.token().as_deref(),
+        Some("late"),
+        "it works until it ends"
+    );
+    assert_eq!(world.policy.status(world.now), Status::ReauthRequired);
+    assert_eq!(world.refresh_now(), None);
+    assert_eq!(world.server.calls, ["refresh-1"]);
+}
+
+// behaviour.md 2.15, 5.8: a tab that missed the refresh that died learns of both
+#[test]
+fn a_dead_credential_that_comes_with_a_newer_token_is_told() {
+    let mut world = World::login(10 * MINUTE);
+    world.other_tab_refreshes();
+    let record = world.stored.record.as_mut().expect("a stored session");
+    (record.session.dead, record.indeterminate) = (true, true);
+    world.adopt();
+    assert_eq!(world.events(), ["refreshed", "reauth_required"]);
+    let why = world.policy.ending().and_then(|ending| ending.dead);
+    assert_eq!(why, Some(Dead::LostResponse));
+    world.adopt();
+    assert!(world.events().is_empty());
+}
+
+// behaviour.md 5.9, 5.10: copies of a tab count their refreshes each for itself
+#[test]
+fn of_two_copies_the_one_with_the_newer_credential_is_right() {
+    let mut world = World::login(MINUTE);
+    let mut copy = World::new();
+    copy.policy.load(&world.stored, world.now);
+    copy.now = world.now;
+    for _ in 0..3 {
+        copy.pass(MINUTE);
+        let bare = tokens("bare", None, Some(MINUTE));
+        copy.server.script.push_back(RefreshAnswer::Tokens(bare));
+        copy.refresh_now();
+    }
+    let plan = copy
+        .policy
+        .plan_refresh(copy.policy.generation(), copy.now, true);
+    world.pass(MINUTE);
+    world.refresh_now();
+    copy.stored = world.stored.clone();
+    copy.adopt();
+    assert_eq!(copy.token(), world.token());
+    assert!(!copy.policy.is_behind(Some(1)));
+    let late = RefreshAnswer::Tokens(tokens("late", None, Some(MINUTE)));
+    let (timing, stored) = (copy.timing(0), copy.stored.clone());
+    let plan = plan.expect("its token was past its end");
+    let commit = copy
+        .policy
+        .finish_refresh(&plan, late, timing, &stored, 0.0);
+    assert_eq!(commit, Commit::Keep);
+    assert_eq!(copy.token(), world.token());
 }
 
 // behaviour.md 1.13
@@ -2241,6 +2335,42 @@ fn no_token_is_in_anything_that_prints() {
     let printed = world.printed.concat();
     assert!(printed.len() > 5_000, "there was something to print");
     assert!(!printed.contains("canary"), "{printed}");
+}
+
+/// A tab that started with a copy of this one's storage.
+fn copy_of(world: &World) -> World {
+    let mut copy = World::new();
+    copy.now = world.now;
+    copy.stored = world.stored.clone();
+    copy.policy.load(&copy.stored, copy.now);
+    copy
+}
+
+// 5.9, 7.16, known-failures 69: each copy may have had any number of access tokens in between.
+#[test]
+fn between_copies_of_a_tab_the_credential_tells_which_is_newer() {
+    let mut world = World::login(HOUR);
+    let mut copy = copy_of(&world);
+    for n in 2..5 {
+        let access_only = tokens(&format!("access-{n}"), None, Some(HOUR));
+        let answer = RefreshAnswer::Tokens(access_only);
+        world.server.script.push_back(answer);
+        world.refresh_now();
+    }
+    assert!(!copy.policy.is_behind(None) && !copy.policy.is_behind(Some(0)));
+    copy.server.issued = 7;
+    copy.refresh_now();
+    assert!(world.policy.is_behind(Some(1)));
+    // What is older is not taken, whatever its count.
+    let older = world.stored.clone();
+    copy.policy.adopt(&older, copy.now);
+    assert_eq!(copy.token().as_deref(), Some("access-8"));
+    world.stored = copy.stored.clone();
+    world.adopt();
+    assert_eq!(world.token().as_deref(), Some("access-8"));
+    assert!(!world.policy.is_behind(Some(1)));
+    world.policy.adopt(&older, world.now);
+    assert_eq!(world.token().as_deref(), Some("access-8"));
 }
 
 // product.md, document 000: what the log says of each request

@@ -23,7 +23,9 @@ mod web {
     mod cookie;
     mod dispose;
     mod ended;
+    mod handover;
     mod kit;
+    mod lease;
     mod login_page;
     mod logout;
     mod news;

@@ -517,6 +517,8 @@ export type KeepfreshErrorCode =
   | 'network'
   /** The client was disposed. */
   | 'disposed'
+  /** Something inside keepfresh broke. The next call starts it again from the stored session. */
+  | 'internal'
   /** WebAssembly is blocked, switched off, or did not arrive (6.10); the message says what to do. */
   | 'wasm_unavailable'
   | (string & {})

@@ -49,15 +49,28 @@ impl Record {
         }
     }
 
+    /// Why the credential is dead, as far as a record tells.
+    pub(super) fn death(&self) -> Option<Dead> {
+        let dead = if self.indeterminate {
+            Dead::LostResponse
+        } else {
+            Dead::Expired
+        };
+        self.session.dead.then_some(dead)
+    }
+
     /// Reads a stored record. Believes nothing: types, sizes and the characters of tokens are
     /// checked, and where the session is kept is for the reader to say.
     pub fn read(body: &dyn Body) -> Option<Self> {
+        let rotation = small(body, "rotation")?;
         let session = Session {
             sid: sid(body)?,
-            rotation: small(body, "rotation")?,
+            rotation,
             access_token: secret(body, "access_token")?,
             refresh_token: secret(body, "refresh_token")?,
-            credential_since: small(body, "credential_since").unwrap_or(0),
+            credential_since: small(body, "credential_since")
+                .unwrap_or(rotation)
+                .min(rotation),
             handover_key: secret(body, "handover_key")?,
             issued_at: moment(body, "issued_at")?,
             expires_at: moment(body, "expires_at"),

@@ -17,7 +17,7 @@ pub struct RefreshPlan {
     /// The answer, where it is known without a call: finish with it at once.
     pub known: Option<RefreshAnswer>,
     sid: String,
-    rotation: u32,
+    order: (u32, u32),
     generation: Generation,
 }
 
@@ -46,6 +46,8 @@ pub enum Commit {
     Clear(String, Dead),
     /// Touch nothing.
     Keep,
+    /// Remove this tab's record, and bury nothing: a copy of the tab goes on with the login.
+    Abandon(String),
     /// Touch nothing, and revoke these tokens: the login they belong to was signed out meanwhile.
     Revoke(TokenSet),
 }
@@ -77,15 +79,15 @@ impl Policy {
             credential: self.credential(session).cloned(),
             known: revoked.then(revoked_answer),
             sid: session.sid.clone(),
-            rotation: session.rotation,
+            order: session.order(),
             generation: self.generation,
         };
+        // Whoever sent this credential before is gone, or we would not hold the lock.
+        self.indeterminate |= self.sent_at.is_some();
         if !revoked {
             self.metrics.refreshes += 1;
             self.note_frequency(now);
             self.log(Log::Refreshing);
-            // Whoever sent this credential before is gone, or we would not hold the lock.
-            self.indeterminate |= self.sent_at.is_some();
             self.sent_at = Some(now.wall);
             self.in_flight = true;
         }
@@ -115,10 +117,13 @@ impl Policy {
             credential: self.credential(session).cloned(),
             known: None,
             sid: session.sid.clone(),
-            rotation: session.rotation,
+            order: session.order(),
             generation: self.generation,
         };
-        self.refresh_failed(&plan, &Failure::Overtaken, None, now, roll)
+        match self.refresh_failed(&plan, &Failure::Overtaken, None, now, roll) {
+            Commit::Clear(sid, _) => Commit::Abandon(sid),
+            commit => commit,
+        }
     }
 
     /// Marks the shared refresh as running or not; shows in the status.
@@ -237,12 +242,12 @@ impl Policy {
         }
         let overtaken = stored
             .alive(&plan.sid)
-            .is_some_and(|record| record.session.rotation > plan.rotation);
+            .is_some_and(|record| record.session.order() > plan.order);
         if overtaken
             || self
                 .session
                 .as_ref()
-                .is_some_and(|session| session.rotation > plan.rotation)
+                .is_some_and(|session| session.order() > plan.order)
         {
             self.adopt(stored, timing.received);
             return Commit::Keep;
@@ -265,7 +270,11 @@ impl Policy {
             self.cached_at = Some(timing.received.mono);
             return Commit::Keep;
         }
+        let (died, ending) = (self.died, self.ending);
         self.replace(fresh);
+        if self.died.is_some() {
+            (self.died, self.ending) = (died, ending);
+        }
         self.cached_at = Some(timing.received.mono);
         let took = timing.received.mono.saturating_sub(timing.sent.mono);
         self.metrics.last_refresh = took;
@@ -296,6 +305,8 @@ impl Policy {
         };
         let rotated = self.credential(&session) != before.as_ref();
         Session {
+            // A late answer brings a token, but does not bring a refused credential back to life.
+            dead: old.dead && !rotated && !self.config.cookie_refreshes,
             credential_since: if rotated {
                 rotation
             } else {

@@ -80,6 +80,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Which of two tokens of one login is newer. The credential counts first: copies of a tab count
+    /// their refreshes each for itself, but only the newest credential can bring a newer one.
+    pub(super) fn order(&self) -> (u32, u32) {
+        (self.credential_since, self.rotation)
+    }
+
     /// Milliseconds of life left, by whichever of the two clocks says less; `None` = unknown.
     pub fn remaining(&self, now: Now) -> Option<i64> {
         let wall = self.expires_at.map(|at| at.saturating_sub(now.wall));

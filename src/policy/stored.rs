@@ -3,7 +3,6 @@
 use super::event::{Event, Log};
 use super::expiry::Now;
 use super::record::{Record, Tombstone};
-use super::response::Dead;
 use super::{Ended, Ending, Policy};
 
 /// What storage holds at one moment. Messages between tabs are only hints to look here
@@ -101,6 +100,7 @@ impl Policy {
             self.install(record.clone(), now);
             self.kept_beside = Some(stored.beside());
             self.tell(Event::UserChanged);
+            self.tell_if_dead();
         }
     }
 
@@ -147,15 +147,15 @@ impl Policy {
 
     fn adopt_rotation(&mut self, record: &Record, now: Now) {
         let Some(session) = &self.session else { return };
-        if record.session.rotation < session.rotation {
+        if record.session.order() < session.order() {
             return;
         }
-        if record.session.rotation == session.rotation
+        if record.session.order() == session.order()
             && record.session.access_token == session.access_token
             && record.session.refresh_token == session.refresh_token
         {
             // Same credential: only what other tabs learnt about it is new.
-            let newly_dead = record.session.dead && !session.dead;
+            let newly_dead = record.death().filter(|_| !session.dead);
             self.indeterminate |= record.indeterminate;
             if !self.in_flight {
                 self.sent_at = record.sent_at;
@@ -164,8 +164,8 @@ impl Policy {
                 self.rearm = true;
                 self.touch();
             }
-            if newly_dead {
-                self.mark_dead(Dead::Expired, None, now);
+            if let Some(dead) = newly_dead {
+                self.mark_dead(dead, None, now);
                 self.end_was_elsewhere();
             }
             return;
@@ -178,6 +178,7 @@ impl Policy {
             elsewhere: true,
             expires_at,
         });
+        self.tell_if_dead();
     }
 
     fn adopt_into_nothing(&mut self, stored: &Stored, now: Now, tell: bool) {
@@ -191,16 +192,26 @@ impl Policy {
         self.kept_beside = Some(stored.beside());
         if tell {
             self.tell(Event::SignedIn { elsewhere: true });
+            self.tell_if_dead();
+        }
+    }
+
+    /// The record that was taken over says that its credential is dead: that is news of its own.
+    fn tell_if_dead(&mut self) {
+        if let Some(dead) = self.died {
+            self.tell(Event::ReauthRequired(dead));
         }
     }
 
     /// Puts a stored record in place of the current session.
     fn install(&mut self, record: Record, now: Now) {
+        let died = record.death();
         let mut session = record.session;
         session.anchor(now);
         self.replace(session);
-        if let Some(dead) = self.died {
-            self.note_end(Some(dead), None, now);
+        self.died = died;
+        if died.is_some() {
+            self.note_end(died, None, now);
             self.end_was_elsewhere();
         }
         self.sent_at = record.sent_at;

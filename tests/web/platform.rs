@@ -157,7 +157,8 @@ async fn every_way_of_coming_back_makes_up_for_a_timer_that_slept() {
         }
         settle().await;
         assert_eq!(world.server.count(TOKEN), 1, "{event}");
-        until("the next timer", || clock.pending() == 1).await;
+        // Beside it, the note of the new token may still be up.
+        until("the next timer", || clock.pending() >= 1).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use crate::fuzz::Fuzz;
 use crate::test::Step;
 
 pub(crate) const HELP: &str = "\
@@ -18,6 +19,8 @@ cargo xtask <command>
                        build, start the auth server, serve the demo page and keep running
   demo --headless      drive the demo page in headless Chromium and check its counts
   test [STEP..]        run everything, or only: fmt map clippy native build pkg wasm e2e demo
+  fuzz [--cases N] [--seed N] [NAME]
+                       hostile input: a million cases of each property, or of those named NAME
   map                  rewrite the table in tests/README.md: which test shows which requirement
   help                 print this
 
@@ -31,6 +34,7 @@ pub(crate) enum Action {
     Setup { browsers: bool },
     Build { dev: bool },
     Demo(Demo),
+    Fuzz(Fuzz),
     Map,
     Test { steps: Vec<Step> },
 }
@@ -62,6 +66,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Action> {
         }),
         "map" => nothing_more(&mut parser).map(|()| Action::Map),
         "demo" => demo(&mut parser).map(Action::Demo),
+        "fuzz" => fuzz(&mut parser).map(Action::Fuzz),
         "test" => steps(&mut parser).map(|steps| Action::Test { steps }),
         other => bail!("there is no command `{other}`"),
     }
@@ -96,6 +101,19 @@ fn demo(parser: &mut lexopt::Parser) -> Result<Demo> {
         }
     }
     Ok(demo)
+}
+
+fn fuzz(parser: &mut lexopt::Parser) -> Result<Fuzz> {
+    let mut fuzz = Fuzz::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("cases") => fuzz.cases = Some(parser.value()?.parse()?),
+            Long("seed") => fuzz.seed = Some(parser.value()?.parse()?),
+            Value(name) if fuzz.name.is_none() => fuzz.name = Some(name.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(fuzz)
 }
 
 fn steps(parser: &mut lexopt::Parser) -> Result<Vec<Step>> {
@@ -135,6 +153,14 @@ mod tests {
                 no_open: true
             })
         );
+        assert_eq!(
+            parsed("fuzz --cases 5 --seed 7 jwt").unwrap(),
+            Action::Fuzz(Fuzz {
+                cases: Some(5),
+                seed: Some(7),
+                name: Some("jwt".to_owned())
+            })
+        );
     }
 
     #[test]
@@ -156,6 +182,8 @@ mod tests {
             "demo --port 99999",
             "build --fast",
             "map x",
+            "fuzz --cases many",
+            "fuzz a b",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

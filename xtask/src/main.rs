@@ -10,6 +10,7 @@ mod args;
 mod browsers;
 mod build;
 mod demo;
+mod fuzz;
 mod guard;
 mod host;
 mod map;
@@ -59,6 +60,7 @@ fn perform(action: Action) -> anyhow::Result<ExitCode> {
         Action::Build { dev } => build::package(&project, dev)?,
         Action::Map => map::write(&project)?,
         Action::Demo(demo) => demo::run(&project, &demo)?,
+        Action::Fuzz(fuzz) => return fuzz::run(&project, &fuzz),
         Action::Test { steps } => return Ok(test::run(&project, &steps)),
     }
     Ok(ExitCode::SUCCESS)
