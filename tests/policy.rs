@@ -199,7 +199,7 @@ impl World {
 
     fn token(&self) -> Option<String> {
         let session = self.policy.session()?;
-        Some(session.access_token.reveal().to_owned())
+        Some(session.access_token.as_ref().unwrap().reveal().to_owned())
     }
 
     /// The answer arrives. On a 401 the shell looks at storage first.
@@ -264,8 +264,10 @@ impl World {
         match commit {
             Commit::Store => self.store(),
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep => {}
-            Commit::Revoke(tokens) => self.revoked.push(tokens.access_token.reveal().to_owned()),
+            Commit::Keep | Commit::Abandon(_) => {}
+            Commit::Revoke(tokens) => self
+                .revoked
+                .push(tokens.access_token.as_ref().unwrap().reveal().to_owned()),
         }
     }
 
@@ -279,7 +281,14 @@ impl World {
         {
             self.stored.record = None;
         }
-        self.stored.tombstone = Some(Tombstone { sid, dead });
+        self.stored.tombstones.insert(
+            0,
+            Tombstone {
+                sid,
+                dead,
+                ..Tombstone::default()
+            },
+        );
     }
 
     fn load_outside(&mut self) {
@@ -293,7 +302,7 @@ impl World {
     /// Another tab of the same browser refreshed and stored its token; returns that token.
     fn other_tab_refreshes(&mut self) -> String {
         let fresh = self.server.issue();
-        let access = fresh.access_token.reveal().to_owned();
+        let access = fresh.access_token.as_ref().unwrap().reveal().to_owned();
         let expires_at = Some(self.now.wall + self.server.lifetime);
         let record = self.stored.record.as_mut().expect("a stored session");
         record.session.rotation += 1;
@@ -359,7 +368,7 @@ impl World {
 
 fn tokens(access: &str, refresh: Option<&str>, lifetime: Option<i64>) -> TokenSet {
     TokenSet {
-        access_token: secret(access),
+        access_token: Some(secret(access)),
         refresh_token: refresh.map(secret),
         lifetimes: Lifetimes {
             relative: lifetime,
@@ -431,7 +440,7 @@ fn fifty_requests_on_an_expired_token_make_one_plan_and_never_send_the_old_token
     assert_eq!(world.server.sends_of("access-2"), 50);
 }
 
-// behaviour.md 7.2, 3.12, 3.17; known-failures 1, 7
+// behaviour.md 7.2, 3.12, 3.17; known-failures 1, 7, 10
 #[test]
 fn fifty_401s_make_one_refresh_and_fifty_replays() {
     let mut world = World::login(HOUR);
@@ -509,7 +518,7 @@ fn always_401(world: &mut World) -> usize {
     panic!("sent five times");
 }
 
-// behaviour.md 2.13, 3.10, 7.4; known-failures 4, 60
+// behaviour.md 2.13, 3.10, 3.16, 7.4; known-failures 4
 #[test]
 fn three_refused_fresh_tokens_within_a_minute_pause_refreshing_and_keep_the_session() {
     let mut world = World::login(HOUR);
@@ -715,7 +724,7 @@ fn the_code_token_revoked_ends_the_session_without_a_refresh_call() {
     assert_eq!(world.events(), ["reauth_required"]);
     assert_eq!(world.status(), Status::ReauthRequired);
     assert!(world.policy.session().is_none() && world.stored.record.is_none());
-    assert_eq!(world.stored.tombstone.unwrap().dead, Some(Dead::Revoked));
+    assert_eq!(world.stored.tombstones[0].dead, Some(Dead::Revoked));
     assert_eq!(world.policy.metrics().refreshes, 0);
 }
 
@@ -957,7 +966,7 @@ fn another_tab_learns_of_the_pause_from_storage() {
     );
 }
 
-// behaviour.md 2.12, 5.5: a tab that looks into storage does not forget its own failures
+// behaviour.md 2.12: a tab that looks into storage does not forget its own failures
 #[test]
 fn waking_probes_early_although_storage_still_says_to_wait() {
     let mut world = World::login(HOUR);
@@ -1076,7 +1085,7 @@ fn a_wrong_configuration_stops_refreshing_and_keeps_the_session() {
     }
 }
 
-// behaviour.md 5.14, 7.15; known-failures 28, 29
+// behaviour.md 5.14, 7.15; known-failures 28
 #[test]
 fn a_refusal_after_an_answer_was_lost_says_lost_response() {
     let mut world = World::login(MINUTE);
@@ -1093,6 +1102,26 @@ fn a_refusal_after_an_answer_was_lost_says_lost_response() {
     assert_eq!(world.server.calls, ["refresh-1", "refresh-1"]);
     world.sign_in("ada-again");
     assert_eq!(world.request(), Outcome::Got(200), "a login works at once");
+}
+
+// behaviour.md 5.5, 5.14: a page was gone before its answer came, and the answer revoked the token
+#[test]
+fn a_token_revoked_by_a_lost_rotation_says_lost_response() {
+    let mut world = World::sanctum(HOUR);
+    world.stored.record.as_mut().expect("a record").sent_at = Some(world.now.wall);
+    world.server_forgets();
+    let mut attempt = world.begin();
+    world.next(&mut attempt);
+    let status = world.send(true);
+    assert_eq!(world.hear(&mut attempt, status), Verdict::Peek);
+    let revoked = world
+        .policy
+        .on_code(&mut attempt, Some("TOKEN_REVOKED"), answer(401), world.now);
+    assert_eq!(revoked, Verdict::Again);
+    assert_eq!(world.run(&mut attempt, 401), Outcome::Got(401));
+    let why = world.policy.ending().and_then(|ending| ending.dead);
+    assert_eq!(why, Some(Dead::LostResponse));
+    assert_eq!(world.server.calls.len(), 0, "a revoked token is not sent");
 }
 
 // behaviour.md 2.10: callers await at most one retry
@@ -1209,6 +1238,80 @@ fn another_tab_learns_from_storage_that_the_credential_is_dead() {
         other.plan_refresh(other.generation(), world.now, true),
         None
     );
+}
+
+// behaviour.md 2.5, 2.10: the call before the refused one was slow, and its answer brings an access token only
+#[test]
+fn a_late_answer_does_not_bring_a_refused_credential_back_to_life() {
+    let mut world = World::login(10 * MINUTE);
+    let slow = world
+        .policy
+        .plan_refresh(world.policy.generation(), world.now, true)
+        .expect("a plan");
+    let answer = refused(400, Some("invalid_grant"));
+    world.server.script.push_back(answer);
+    world.refresh_now();
+    let late = RefreshAnswer::Tokens(tokens("late", None, Some(MINUTE)));
+    let (timing, stored) = (world.timing(0), world.stored.clone());
+    let commit = world
+        .policy
+        .finish_refresh(&slow, late, timing, &stored, 0.0);
+    assert_eq!(commit, Commit::Store);
+    assert_eq!(
+        world.token().as_deref(),
+        Some("late"),
+        "it works until it ends"
+    );
+    assert_eq!(world.policy.status(world.now), Status::ReauthRequired);
+    assert_eq!(world.refresh_now(), None);
+    assert_eq!(world.server.calls, ["refresh-1"]);
+}
+
+// behaviour.md 2.15, 5.8: a tab that missed the refresh that died learns of both
+#[test]
+fn a_dead_credential_that_comes_with_a_newer_token_is_told() {
+    let mut world = World::login(10 * MINUTE);
+    world.other_tab_refreshes();
+    let record = world.stored.record.as_mut().expect("a stored session");
+    (record.session.dead, record.indeterminate) = (true, true);
+    world.adopt();
+    assert_eq!(world.events(), ["refreshed", "reauth_required"]);
+    let why = world.policy.ending().and_then(|ending| ending.dead);
+    assert_eq!(why, Some(Dead::LostResponse));
+    world.adopt();
+    assert!(world.events().is_empty());
+}
+
+// behaviour.md 5.9, 5.10: copies of a tab count their refreshes each for itself
+#[test]
+fn of_two_copies_the_one_with_the_newer_credential_is_right() {
+    let mut world = World::login(MINUTE);
+    let mut copy = World::new();
+    copy.policy.load(&world.stored, world.now);
+    copy.now = world.now;
+    for _ in 0..3 {
+        copy.pass(MINUTE);
+        let bare = tokens("bare", None, Some(MINUTE));
+        copy.server.script.push_back(RefreshAnswer::Tokens(bare));
+        copy.refresh_now();
+    }
+    let plan = copy
+        .policy
+        .plan_refresh(copy.policy.generation(), copy.now, true);
+    world.pass(MINUTE);
+    world.refresh_now();
+    copy.stored = world.stored.clone();
+    copy.adopt();
+    assert_eq!(copy.token(), world.token());
+    assert!(!copy.policy.is_behind(Some(1)));
+    let late = RefreshAnswer::Tokens(tokens("late", None, Some(MINUTE)));
+    let (timing, stored) = (copy.timing(0), copy.stored.clone());
+    let plan = plan.expect("its token was past its end");
+    let commit = copy
+        .policy
+        .finish_refresh(&plan, late, timing, &stored, 0.0);
+    assert_eq!(commit, Commit::Keep);
+    assert_eq!(copy.token(), world.token());
 }
 
 // behaviour.md 1.13
@@ -1388,7 +1491,7 @@ fn a_wall_clock_set_back_does_not_prolong_a_pause() {
     }
 }
 
-// behaviour.md 5.19, 5.21, 7.17; known-failures 32
+// behaviour.md 5.21, 7.17; known-failures 32
 #[test]
 fn three_hours_of_sleep_cost_one_refresh_and_no_request_with_the_old_token() {
     let mut world = World::login(HOUR);
@@ -1439,7 +1542,7 @@ fn the_timer_never_spins_whatever_keeps_it_from_refreshing() {
     let mut spent = World::login(HOUR);
     let mut record = spent.stored.record.clone().unwrap();
     record.session.rotation += 1;
-    record.session.access_token = secret("access-2");
+    record.session.access_token = Some(secret("access-2"));
     record.session.refresh_expires_at = Some(START + MINUTE);
     spent.stored.record = Some(record);
     spent.adopt();
@@ -1464,11 +1567,11 @@ fn the_timer_never_spins_whatever_keeps_it_from_refreshing() {
 #[test]
 fn a_hidden_tab_that_nobody_uses_does_not_keep_the_session_alive() {
     let mut world = World::login(HOUR);
-    world.policy.set_visible(false);
+    world.policy.set_visible(false, 0.0);
     assert_eq!(world.policy.poll_timeout(world.now), None);
     world.pass(59 * MINUTE);
     assert_eq!(world.policy.handle_timeout(world.now), None);
-    world.policy.set_visible(true);
+    world.policy.set_visible(true, 0.0);
     assert_eq!(world.policy.poll_timeout(world.now), Some(0));
     assert!(world.policy.handle_timeout(world.now).is_some());
 }
@@ -1478,7 +1581,7 @@ fn a_hidden_tab_that_nobody_uses_does_not_keep_the_session_alive() {
 fn a_hidden_tab_stops_refreshing_once_a_whole_lifetime_passed_without_a_request() {
     let mut world = World::login(HOUR);
     assert_eq!(world.request(), Outcome::Got(200));
-    world.policy.set_visible(false);
+    world.policy.set_visible(false, 0.0);
     let start = world.now.wall;
     while world.now.wall - start < DAY {
         world.timer_tick();
@@ -1528,7 +1631,7 @@ fn a_lifetime_counts_from_the_moment_the_request_was_sent() {
 
 // --- Sign-out and other people -------------------------------------------------------------------
 
-// behaviour.md 5.11, 7.13; known-failures 38, 39
+// behaviour.md 5.11, 7.13; known-failures 38
 #[test]
 fn a_refresh_that_returns_after_a_logout_is_revoked_and_changes_nothing() {
     let mut world = World::login(MINUTE);
@@ -1537,14 +1640,16 @@ fn a_refresh_that_returns_after_a_logout_is_revoked_and_changes_nothing() {
         .policy
         .plan_refresh(world.policy.generation(), world.now, true)
         .unwrap();
-    world.policy.sign_out();
+    world.policy.sign_out(world.now);
     world.bury("ada", None);
     let late = RefreshAnswer::Tokens(world.server.issue());
     let (timing, stored) = (world.timing(100), world.stored.clone());
     let commit = world
         .policy
         .finish_refresh(&plan, late, timing, &stored, 0.0);
-    assert!(matches!(&commit, Commit::Revoke(set) if set.access_token.reveal() == "access-2"));
+    assert!(
+        matches!(&commit, Commit::Revoke(set) if set.access_token.as_ref().unwrap().reveal() == "access-2")
+    );
     assert_eq!(world.status(), Status::SignedOut);
     assert_eq!(world.policy.record(), None);
     assert_eq!(world.events(), ["signed_out"]);
@@ -1553,7 +1658,7 @@ fn a_refresh_that_returns_after_a_logout_is_revoked_and_changes_nothing() {
 // behaviour.md 5.11, 5.16: the same where nothing can be stored
 #[test]
 fn without_storage_a_late_refresh_is_revoked_all_the_same() {
-    let sign_out = |world: &mut World| drop(world.policy.sign_out());
+    let sign_out = |world: &mut World| drop(world.policy.sign_out(world.now));
     let sign_in = |world: &mut World| world.sign_in("grace");
     for change in [&sign_out as &dyn Fn(&mut World), &sign_in] {
         let mut world = World::login(MINUTE);
@@ -1698,7 +1803,7 @@ fn requests_that_waited_when_somebody_signed_out_are_not_sent() {
     world.pass(2 * MINUTE);
     let mut waiting = world.begin();
     assert!(matches!(world.next(&mut waiting), Step::Refresh(_)));
-    world.policy.sign_out();
+    world.policy.sign_out(world.now);
     assert_eq!(world.next(&mut waiting), Step::Fail(Code::SignedOut.into()));
     assert_eq!(world.server.seen, []);
 }
@@ -1752,7 +1857,7 @@ fn a_record_that_vanished_is_no_sign_out() {
     assert_eq!(world.status(), Status::Authenticated);
 }
 
-// behaviour.md 5.9: another login's end in another tab's own storage is no news for this tab's own
+// behaviour.md 5.8: another login's end in another tab's own storage is no news for this tab's own
 #[test]
 fn a_session_of_this_tab_alone_outlives_the_logout_of_another() {
     let mut world = World::login(HOUR);
@@ -1791,7 +1896,7 @@ fn an_older_record_in_storage_is_ignored() {
     assert_eq!(world.token().as_deref(), Some("access-2"));
 }
 
-// behaviour.md 2.15, 5.16; known-failures 70
+// behaviour.md 2.15, 5.16; known-failures 59, 70
 #[test]
 fn a_page_starts_loading_and_then_has_the_stored_session_without_an_event() {
     let stored = World::login(HOUR).stored;
@@ -1888,7 +1993,7 @@ fn the_cache_is_dropped_on_a_401_on_an_error_on_sign_out_and_on_request() {
     let mut world = outside(HOUR);
     world.request();
     assert!(!world.policy.cache_is_stale(world.now));
-    world.policy.clear_cache();
+    world.policy.clear_cache(world.now);
     assert!(world.policy.cache_is_stale(world.now));
     world.request();
     let timing = world.timing(0);
@@ -1901,7 +2006,7 @@ fn the_cache_is_dropped_on_a_401_on_an_error_on_sign_out_and_on_request() {
         "an error signs nobody out"
     );
     world.request();
-    world.policy.sign_out();
+    world.policy.sign_out(world.now);
     assert!(world.policy.cache_is_stale(world.now));
     let mut world = outside(HOUR);
     world.request();
@@ -2230,6 +2335,42 @@ fn no_token_is_in_anything_that_prints() {
     let printed = world.printed.concat();
     assert!(printed.len() > 5_000, "there was something to print");
     assert!(!printed.contains("canary"), "{printed}");
+}
+
+/// A tab that started with a copy of this one's storage.
+fn copy_of(world: &World) -> World {
+    let mut copy = World::new();
+    copy.now = world.now;
+    copy.stored = world.stored.clone();
+    copy.policy.load(&copy.stored, copy.now);
+    copy
+}
+
+// 5.9, 7.16, known-failures 69: each copy may have had any number of access tokens in between.
+#[test]
+fn between_copies_of_a_tab_the_credential_tells_which_is_newer() {
+    let mut world = World::login(HOUR);
+    let mut copy = copy_of(&world);
+    for n in 2..5 {
+        let access_only = tokens(&format!("access-{n}"), None, Some(HOUR));
+        let answer = RefreshAnswer::Tokens(access_only);
+        world.server.script.push_back(answer);
+        world.refresh_now();
+    }
+    assert!(!copy.policy.is_behind(None) && !copy.policy.is_behind(Some(0)));
+    copy.server.issued = 7;
+    copy.refresh_now();
+    assert!(world.policy.is_behind(Some(1)));
+    // What is older is not taken, whatever its count.
+    let older = world.stored.clone();
+    copy.policy.adopt(&older, copy.now);
+    assert_eq!(copy.token().as_deref(), Some("access-8"));
+    world.stored = copy.stored.clone();
+    world.adopt();
+    assert_eq!(world.token().as_deref(), Some("access-8"));
+    assert!(!world.policy.is_behind(Some(1)));
+    world.policy.adopt(&older, world.now);
+    assert_eq!(world.token().as_deref(), Some("access-8"));
 }
 
 // product.md, document 000: what the log says of each request

@@ -3,13 +3,15 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use keepfresh::policy::{
-    Answer, Attempt, Body, Class, Commit, Config, Dead, Dialect, Failure, Field, Generation,
-    Lifetimes, Now, Origins, Policy, RefreshAnswer, RefreshPlan, Secret, Status, Step, Stored,
-    Timing, TokenFields, TokenSet, Tombstone, Unusable, Verdict, bearer_error, classify,
-    error_code, http_date, instant, iso8601, jwt_payload, read_tokens, retry_after,
+    Answer, Attempt, Body, Breaker, Class, Commit, Config, Dead, Dialect, Event, Failure, Field,
+    Generation, Lifetimes, Now, Origins, Output, Policy, Preset, Record, RefreshAnswer,
+    RefreshPlan, Secret, Session, Status, Step, Stored, Timing, TokenFields, TokenSet, Tombstone,
+    Unusable, Verdict, bearer_error, classify, error_code, http_date, instant, iso8601,
+    jwt_payload, read_tokens, refuses_csrf, reports_error, retry_after,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::cell::Cell;
 
 const START: i64 = 1_763_640_000_000;
 const TEN_YEARS: i64 = 10 * 365 * 86_400_000;
@@ -26,6 +28,8 @@ impl Body for Json {
         match found {
             Some(Value::Number(number)) => number.as_f64().map_or(Field::Other, Field::Number),
             Some(Value::String(text)) => Field::Text(text.clone()),
+            Some(Value::Bool(flag)) => Field::Flag(*flag),
+            None | Some(Value::Null) => Field::Absent,
             _ => Field::Other,
         }
     }
@@ -36,6 +40,7 @@ fn dialect(unit: i64, untyped: bool) -> Dialect {
         fields: TokenFields::default(),
         unit,
         untyped,
+        tokenless: false,
     }
 }
 
@@ -72,12 +77,32 @@ fn hostile_text() -> impl Strategy<Value = String> {
         Just("-1".to_owned()),
         Just("1h".to_owned()),
         Just("a\r\nX-Evil: 1".to_owned()),
-        Just("12|canary".to_owned()),
+        Just("12|plaintext".to_owned()),
         Just("e30.eyJleHAiOjF9.c2ln".to_owned()),
         Just("2025-11-20T12:00:00+99:99".to_owned()),
         Just("9999-12-31T24:60:60Z".to_owned()),
         Just("9".repeat(400)),
     ]
+}
+
+/// This text with a few letters changed, removed, doubled or cut off.
+fn bent(text: &'static str) -> impl Strategy<Value = String> {
+    let change = (any::<u16>(), 0_u8..5, prop::char::any());
+    prop::collection::vec(change, 0..5).prop_map(|changes| {
+        let mut letters: Vec<char> = text.chars().collect();
+        for (place, kind, letter) in changes {
+            let place = usize::from(place) % letters.len().max(1);
+            match kind {
+                _ if letters.is_empty() => letters.push(letter),
+                0 => letters[place] = letter,
+                1 => drop(letters.remove(place)),
+                2 => letters.insert(place, letters[place]),
+                3 => letters.insert(place, ['"', ',', '=', '.', ':', '-', '9'][place % 7]),
+                _ => letters.truncate(place),
+            }
+        }
+        letters.into_iter().collect()
+    })
 }
 
 fn member_name() -> impl Strategy<Value = String> {
@@ -107,7 +132,7 @@ fn member_name() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    // behaviour.md 1.1, 1.2, 1.5, 1.15, 7.25
+    // behaviour.md 1.1, 1.2, 1.5, 1.15, 1.16, 7.25
     #[test]
     fn any_json_is_a_token_response_or_unusable(
         body in any_json(),
@@ -116,8 +141,8 @@ proptest! {
     ) {
         let body = Json(body);
         if let Ok(tokens) = read_tokens(&body, &dialect(unit, untyped)) {
-            prop_assert!(tokens.access_token.reveal().bytes().all(|byte| byte.is_ascii_graphic()));
-            prop_assert!(!tokens.access_token.reveal().is_empty());
+            prop_assert!(tokens.access_token.as_ref().unwrap().reveal().bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert!(!tokens.access_token.as_ref().unwrap().reveal().is_empty());
             for lifetime in [tokens.lifetimes.relative, tokens.refresh_lifetime].into_iter().flatten() {
                 prop_assert!((1..=TEN_YEARS).contains(&lifetime), "{lifetime}");
             }
@@ -173,7 +198,7 @@ proptest! {
         let fields = TokenFields { access_token: Some(path.clone()), ..TokenFields::default() };
         let dialect = Dialect { fields, ..dialect(1000, true) };
         let read = read_tokens(&Json(inner), &dialect).unwrap();
-        prop_assert_eq!(read.access_token.reveal(), token.as_str());
+        prop_assert_eq!(read.access_token.as_ref().unwrap().reveal(), token.as_str());
         if path != "token" {
             let elsewhere = Json(json!({"token": token}));
             prop_assert_eq!(read_tokens(&elsewhere, &dialect), Err(Unusable::Malformed));
@@ -193,6 +218,107 @@ proptest! {
             let printed = format!("{secret:?}");
             prop_assert_eq!(printed, "Secret(..)");
         }
+    }
+}
+
+/// Any dialect, with paths that lead nowhere good.
+fn any_dialect() -> impl Strategy<Value = Dialect> {
+    let paths = vec![
+        "data.token",
+        "data.access",
+        "__proto__",
+        "__proto__.token",
+        "constructor.name",
+        "",
+        ".",
+        "token",
+        "expires_in",
+    ];
+    let path = move || prop::option::weighted(0.2, prop::sample::select(paths.clone()));
+    let fields = (path(), path(), path(), path());
+    (fields, any::<[bool; 3]>()).prop_map(|(fields, flags)| {
+        let owned = |path: Option<&str>| path.map(str::to_owned);
+        Dialect {
+            fields: TokenFields {
+                access_token: owned(fields.0),
+                refresh_token: owned(fields.1),
+                expires_in: owned(fields.2),
+                expires_at: owned(fields.3),
+            },
+            unit: if flags[0] { 1 } else { 1000 },
+            untyped: flags[1],
+            tokenless: flags[2],
+        }
+    })
+}
+
+/// A token response in which one thing or another is wrong.
+fn any_token_body() -> impl Strategy<Value = Value> {
+    let members = prop::collection::vec((member_name(), any_member()), 0..5);
+    (members, any_json(), any::<[bool; 2]>()).prop_map(|(members, data, flags)| {
+        let mut body = json!({"data": data});
+        if flags[0] {
+            body["access_token"] = json!("a.b.c");
+        }
+        if flags[1] {
+            body["token_type"] = json!("bearer");
+        }
+        for (name, value) in members {
+            body[name] = value;
+        }
+        body
+    })
+}
+
+proptest! {
+    // behaviour.md 1.1, 1.2, 1.5, 1.11, 1.18, 1.20, 6.26, 7.25
+    #[test]
+    fn no_token_answer_in_any_dialect_makes_a_loop(
+        dialect in any_dialect(),
+        body in any_token_body(),
+        claims in any_token_body(),
+        config in any_config(),
+    ) {
+        let Ok(mut tokens) = read_tokens(&Json(body), &dialect) else { return Ok(()) };
+        let secrets = [&tokens.access_token, &tokens.refresh_token];
+        prop_assert_eq!(dialect.tokenless, tokens.access_token.is_none());
+        prop_assert!(!dialect.tokenless || tokens.refresh_token.is_none());
+        for secret in secrets.into_iter().flatten() {
+            prop_assert!(secret.reveal().bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+        tokens.read_claims(&Json(claims));
+        let config = Config { outside: false, cookie_refreshes: dialect.tokenless, ..config };
+        let mut life = Life::new(config);
+        let timing = life.timing();
+        life.policy.sign_in("mine".to_owned(), tokens.clone(), timing, false);
+        let mut refreshes = 0;
+        for _ in 0..20 {
+            life.check()?;
+            let Some(wait) = life.policy.poll_timeout(life.now) else { break };
+            life.now.wall += wait;
+            life.now.mono += wait;
+            let Some(wanted) = life.policy.handle_timeout(life.now) else { continue };
+            let Some(plan) = life.policy.plan_refresh(wanted, life.now, true) else { continue };
+            let timing = life.timing();
+            let answer = RefreshAnswer::Tokens(tokens.clone());
+            life.policy.finish_refresh(&plan, answer, timing, &Stored::default(), 0.5);
+            refreshes += 1;
+        }
+        let took = life.now.mono - START;
+        prop_assert!(took >= (refreshes - 1) * 500, "{refreshes} refreshes in {took} ms");
+    }
+
+    // behaviour.md 1.16, 7.25
+    #[test]
+    fn any_error_body_is_a_short_code_or_none(body in any_token_body(), status: u16) {
+        let body = Json(body);
+        let code = error_code(&body);
+        prop_assert!(code.as_ref().is_none_or(|code| (1..=64).contains(&code.len())));
+        if reports_error(&body) {
+            prop_assert!(matches!(body.get("error"), Field::Text(_)));
+        }
+        let csrf = refuses_csrf(status, code.as_deref());
+        prop_assert!(!csrf || matches!(status, 403 | 419));
     }
 }
 
@@ -281,13 +407,15 @@ proptest! {
     // behaviour.md 2.6: seconds or a date, never negative, never more than an hour
     #[test]
     fn retry_after_is_within_an_hour_or_nothing(text in prop_oneof![
-        ".{0,30}", "[0-9]{1,30}", "-[0-9]{1,5}", "[0-9]{1,3}\\.[0-9]", Just("Thu, 01 Jan 1970 00:01:00 GMT".to_owned()),
+        ".{0,30}", "[0-9]{1,30}", "-[0-9]{1,5}", "[0-9]{1,3}\\.[0-9]", bent("Thu, 01 Jan 1970 00:01:00 GMT"),
+        bent("Thursday, 20-Nov-25 12:00:00 GMT"), bent("3599"),
     ], now in 0_i64..4_000_000_000_000) {
         if let Some(ms) = retry_after(&text, now) {
             prop_assert!((0..=HOUR).contains(&ms), "{text}: {ms}");
         }
     }
 
+    // behaviour.md 2.6
     #[test]
     fn retry_after_seconds_are_exact_up_to_an_hour(
         seconds in 0_i64..10_000,
@@ -296,9 +424,13 @@ proptest! {
         prop_assert_eq!(retry_after(&seconds.to_string(), now), Some((seconds * 1000).min(HOUR)));
     }
 
+    // behaviour.md 1.8, 2.6, 7.25
     #[test]
     fn any_text_is_a_moment_or_nothing(
-        text in prop_oneof![".{0,40}", "[0-9TZ:+., -]{0,30}", hostile_text()],
+        text in prop_oneof![
+            ".{0,40}", "[0-9TZ:+., -]{0,30}", hostile_text(), bent("2025-11-20T12:00:00.123+05:30"),
+            bent("Thu Nov 20 12:00:00 2025"), bent("1763640000"),
+        ],
     ) {
         for moment in [iso8601(&text), http_date(&text), instant(&Field::Text(text.clone()))].into_iter().flatten() {
             // A zone may shift the first day of 1970 a little into the past.
@@ -306,6 +438,7 @@ proptest! {
         }
     }
 
+    // behaviour.md 1.8, 7.25
     #[test]
     fn any_number_is_a_moment_or_nothing(number: f64) {
         if let Some(moment) = instant(&Field::Number(number)) {
@@ -321,7 +454,7 @@ proptest! {
         default in prop::option::of(10_001_i64..1_000_000_000),
     ) {
         let relative = relative.map(|ms| ms.max(took + 1));
-        let lifetimes = Lifetimes { relative, absolute, jwt_exp: exp, jwt_iat: iat, held: false };
+        let lifetimes = Lifetimes { relative, absolute, jwt_exp: exp, jwt_iat: iat, unreadable: false, held: false };
         let timing = Timing { sent: at(sent), received: at(sent + took), date };
         if let Some(end) = lifetimes.expires_at(&timing, default) {
             prop_assert!(end > timing.sent.wall, "{lifetimes:?} ends {} ms ago", timing.sent.wall - end);
@@ -379,9 +512,13 @@ proptest! {
         prop_assert_eq!(jwt_payload(&token), Some(payload));
     }
 
+    // behaviour.md 1.20, 7.25
     #[test]
     fn any_token_is_a_jwt_or_opaque(
-        token in prop_oneof!["\\PC{0,60}", "[A-Za-z0-9_=+/-]{0,9}(\\.[A-Za-z0-9_=+/-]{0,9}){0,5}"],
+        token in prop_oneof![
+            "\\PC{0,60}", "[A-Za-z0-9_=+/-]{0,9}(\\.[A-Za-z0-9_=+/-]{0,9}){0,5}",
+            bent("e30.eyJleHAiOjE3NjM2NDAwMDAsInN1YiI6ImEifQ.c2ln"),
+        ],
     ) {
         if jwt_payload(&token).is_some() {
             prop_assert_eq!(token.matches('.').count(), 2);
@@ -391,7 +528,10 @@ proptest! {
     // behaviour.md 3.1, 3.2, 7.25
     #[test]
     fn any_challenge_is_read_or_ignored(
-        header in prop_oneof!["\\PC{0,80}", r#"[a-zA-Z=", \\;]{0,60}"#],
+        header in prop_oneof![
+            "\\PC{0,80}", r#"[a-zA-Z=", \\;]{0,60}"#,
+            bent(r#"Basic realm="a, \"b\"", Bearer realm="api", error="invalid_token", Negotiate abc=="#),
+        ],
     ) {
         if let Some(error) = bearer_error(&header) {
             prop_assert!(header.to_ascii_lowercase().contains("bearer"));
@@ -433,9 +573,9 @@ proptest! {
     fn every_failure_has_a_class_and_server_faults_are_never_terminal(status: u16, code in prop::option::of(prop_oneof![
         ".{0,20}", Just("invalid_grant".to_owned()), Just("TOKEN_REVOKED".to_owned()), Just("invalid_client".to_owned()),
     ])) {
-        let class = classify(&Failure::Status(status, code.clone()));
+        let class = classify(&Failure::Status(status, code.clone()), &[]);
         if status >= 500 || matches!(status, 408 | 409 | 425 | 429) {
-            let passing = matches!(class, Class::Transient { .. }) || status == 501 && class == Class::Config;
+            let passing = matches!(class, Class::Transient { .. } | Class::Conflict | Class::TooEarly) || status == 501 && class == Class::Config;
             prop_assert!(passing, "{status} {code:?}: {class:?}");
         }
         if matches!(class, Class::Terminal(_)) {
@@ -443,6 +583,47 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    // behaviour.md 1.18, 2.1, 2.5: a preset's own codes are dead with their status, and nothing else changes
+    #[test]
+    fn a_presets_own_codes_change_nothing_but_their_own_answers(
+        preset in prop::sample::select(PRESETS.to_vec()),
+        status in prop_oneof![400_u16..410, 300_u16..600, any::<u16>()],
+        code in prop_oneof!["[a-z_]{0,12}", prop::sample::select(CODES.to_vec()).prop_map(str::to_owned)],
+    ) {
+        let own = Preset::named(preset).unwrap().dead_codes;
+        let failure = Failure::Status(status, Some(code.clone()));
+        let (usual, here) = (classify(&failure, &[]), classify(&failure, own));
+        if own.contains(&(status, code.as_str())) {
+            prop_assert_eq!(here, Class::Terminal(Dead::Expired));
+        } else {
+            prop_assert_eq!(here, usual);
+        }
+        let passing = matches!(status, 408 | 409 | 425 | 429 | 500..);
+        prop_assert!(!passing || !matches!(here, Class::Terminal(_)), "{}: {:?}", status, here);
+    }
+}
+
+const PRESETS: [&str; 7] = [
+    "oauth2",
+    "passport",
+    "sanctum",
+    "django",
+    "simplejwt",
+    "supabase",
+    "cookie",
+];
+const CODES: [&str; 8] = [
+    "invalid_request",
+    "invalid_grant",
+    "TOKEN_REVOKED",
+    "session_expired",
+    "refresh_token_already_used",
+    "server_error",
+    "invalid_client",
+    "validation_failed",
+];
 
 fn other_challenge() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -454,7 +635,7 @@ fn other_challenge() -> impl Strategy<Value = String> {
     ]
 }
 
-// behaviour.md 3.2, 1.15: long nonsense costs no more per letter than short nonsense
+// behaviour.md 1.15, 3.2: on a million letters of nonsense, a parser that is not linear would sit for hours
 #[test]
 fn parsers_take_linear_time() {
     for letter in [
@@ -466,19 +647,91 @@ fn parsers_take_linear_time() {
         "\"\\\"",
         "=,",
         "Bearer error=\"",
+        "Bearer,",
         ".",
         "1",
         " ",
+        ":",
+        "-",
+        "GMT ",
+        "A",
     ] {
-        let long = letter.repeat(2_000_000 / letter.len());
-        bearer_error(&long);
-        http_date(&long);
-        iso8601(&long);
-        retry_after(&long, START);
-        jwt_payload(&long);
-        instant(&Field::Text(long.clone()));
-        Secret::new(long);
+        for length in [500_000, 1_000_000] {
+            let long = letter.repeat(length / letter.len());
+            bearer_error(&long);
+            http_date(&long);
+            iso8601(&long);
+            retry_after(&long, START);
+            jwt_payload(&long);
+            instant(&Field::Text(long.clone()));
+            Secret::new(long);
+        }
     }
+}
+
+// behaviour.md 3.2: however much stands before it
+#[test]
+fn the_bearer_error_is_found_behind_a_million_letters() {
+    for before in [
+        ",",
+        " ,",
+        "Basic ,",
+        "DPoP x=y,",
+        "Negotiate abc==,",
+        "Bearer,",
+    ] {
+        let header = [
+            &before.repeat(1_000_000 / before.len()),
+            "Bearer error=late",
+        ]
+        .concat();
+        assert_eq!(bearer_error(&header).as_deref(), Some("late"), "{before}");
+    }
+}
+
+/// Counts how often somebody looks into it.
+struct Counting(Json, Cell<u32>);
+
+impl Body for Counting {
+    fn get(&self, path: &str) -> Field {
+        self.1.set(self.1.get() + 1);
+        self.0.get(path)
+    }
+}
+
+// behaviour.md 1.14, 1.15, 6.12: by name, so that size and depth cost nothing
+#[test]
+fn a_large_or_deep_answer_is_looked_into_as_often_as_a_small_one() {
+    let looks = |value: Value| {
+        let body = Counting(Json(value), Cell::new(0));
+        let tokens = read_tokens(&body, &dialect(1000, true));
+        error_code(&body);
+        reports_error(&body);
+        Record::read(&body);
+        Tombstone::read(&body);
+        (body.1.get(), tokens.map(|tokens| tokens.access_token))
+    };
+    let wide = |members: usize| {
+        let mut body = json!({"access_token": "a", "__proto__": {"access_token": "b"}});
+        for member in 0..members {
+            body[format!("m{member}")] = json!("x".repeat(16));
+        }
+        body
+    };
+    let deep = |levels: usize| {
+        let inner = (0..levels).fold(json!("x"), |inner, _| json!({"access_token": inner}));
+        json!({"access_token": "a", "data": inner})
+    };
+    let long = |length: usize| json!({"access_token": "a", "scope": "x".repeat(length)});
+    let small = looks(json!({"access_token": "a"}));
+    for body in [wide(20_000), wide(40_000), deep(500), deep(1_000)] {
+        assert_eq!(looks(body), small);
+    }
+    for body in [long(1 << 20), long(1 << 21)] {
+        assert_eq!(looks(body), small);
+    }
+    let only_inherited = json!({"__proto__": {"access_token": "b"}});
+    assert_eq!(looks(only_inherited).1, Err(Unusable::Malformed));
 }
 
 // --- The policy as a whole -----------------------------------------------------------------------
@@ -626,7 +879,7 @@ impl Life {
         let secret =
             |kind: &str, number: u32| Secret::new(format!("canary-{kind}-{number}")).unwrap();
         TokenSet {
-            access_token: secret("a", self.issued),
+            access_token: Some(secret("a", self.issued)),
             refresh_token: (!bare).then(|| secret("r", self.issued)),
             lifetimes: Lifetimes {
                 relative: lifetime,
@@ -667,7 +920,7 @@ impl Life {
             Act::Adopt(other) => self.other_tab(&other),
             Act::Woke(asleep) => self.policy.woke(self.now, asleep),
             Act::Timer => self.timer()?,
-            Act::Visible(visible) => self.policy.set_visible(visible),
+            Act::Visible(visible) => self.policy.set_visible(visible, 0.5),
             Act::Outside(answer) => self.outside(answer),
         }
         self.check()
@@ -681,14 +934,11 @@ impl Life {
     }
 
     fn sign_out(&mut self) {
-        let Some(session) = self.policy.sign_out() else {
+        let Some(session) = self.policy.sign_out(self.now) else {
             return;
         };
         self.stored.record = None;
-        self.stored.tombstone = Some(Tombstone {
-            sid: session.sid,
-            dead: None,
-        });
+        self.bury(&session.sid, None);
     }
 
     fn begin(&mut self, unloading: bool) {
@@ -768,7 +1018,7 @@ impl Life {
                 prop_assert!(replayable && request.sends == 1);
                 request.in_flight = false;
             }
-            Verdict::Peek => {}
+            Verdict::Peek | Verdict::Prime => {}
             Verdict::Done | Verdict::Over(_) => {
                 self.requests.remove(index);
             }
@@ -852,34 +1102,38 @@ impl Life {
         self.commit(commit, &before)
     }
 
+    /// What is stored takes the place of nothing newer, of nobody else and of no tombstone.
+    fn commit_over(&self, commit: &Commit, before: &Stored) -> Result<(), TestCaseError> {
+        if *commit != Commit::Store {
+            return Ok(());
+        }
+        let ours = self.policy.session();
+        prop_assert!(ours.is_some(), "there is something to store");
+        let ended = |sid: &str| {
+            let mut tombstones = before.tombstones.iter();
+            tombstones.any(|tombstone| tombstone.sid == sid)
+        };
+        let theirs = before.record.as_ref().map(|record| &record.session);
+        let theirs = theirs.filter(|theirs| !ended(&theirs.sid));
+        if let (Some(theirs), Some(ours)) = (theirs, ours) {
+            prop_assert_eq!(&theirs.sid, &ours.sid, "another login is overwritten");
+            let newer =
+                (theirs.credential_since, theirs.rotation) > (ours.credential_since, ours.rotation);
+            prop_assert!(!newer, "a newer token is overwritten");
+        }
+        prop_assert!(
+            ours.is_none_or(|ours| !ended(&ours.sid)),
+            "the dead are stored again"
+        );
+        Ok(())
+    }
+
     fn commit(&mut self, commit: Commit, before: &Stored) -> Result<(), TestCaseError> {
+        self.commit_over(&commit, before)?;
         match commit {
-            Commit::Store => {
-                let record = self.policy.record();
-                prop_assert!(record.is_some(), "there is something to store");
-                let theirs = before.record.as_ref().map(|record| &record.session);
-                let ours = record.as_ref().map(|record| &record.session);
-                if let (Some(theirs), Some(ours)) = (theirs, ours) {
-                    let buried = before
-                        .tombstone
-                        .as_ref()
-                        .is_some_and(|tombstone| tombstone.sid == theirs.sid);
-                    prop_assert!(
-                        buried || theirs.sid == ours.sid,
-                        "another login is overwritten"
-                    );
-                    prop_assert!(
-                        buried || theirs.rotation <= ours.rotation,
-                        "a newer token is overwritten"
-                    );
-                }
-                if let (Some(tombstone), Some(ours)) = (&before.tombstone, ours) {
-                    prop_assert!(tombstone.sid != ours.sid, "the dead are stored again");
-                }
-                self.stored.record = record;
-            }
+            Commit::Store => self.stored.record = self.policy.record(),
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep | Commit::Revoke(_) => {}
+            Commit::Keep | Commit::Abandon(_) | Commit::Revoke(_) => {}
         }
         Ok(())
     }
@@ -891,7 +1145,14 @@ impl Life {
             .record
             .take()
             .filter(|record| record.session.sid != sid);
-        self.stored.tombstone = Some(Tombstone { sid, dead });
+        self.stored.tombstones.insert(
+            0,
+            Tombstone {
+                sid,
+                dead,
+                ..Tombstone::default()
+            },
+        );
     }
 
     fn other_tab(&mut self, other: &Other) {
@@ -906,6 +1167,7 @@ impl Life {
             (Other::Refreshed, Some(_)) => {
                 let record = self.stored.record.as_mut().expect("checked");
                 record.session.rotation += 1;
+                record.session.credential_since = record.session.rotation;
                 record.session.access_token = tokens.access_token;
                 record.session.refresh_token = tokens.refresh_token;
                 record.session.dead = false;
@@ -985,7 +1247,7 @@ impl Life {
 }
 
 proptest! {
-    // behaviour.md 2.2 to 2.16, 3.6 to 3.17, 5.10 to 5.12, 6.11, 7.25
+    // behaviour.md 2.5, 2.7, 2.10, 2.11, 2.15, 3.8, 3.10, 5.10, 5.11, 5.12, 5.20, 6.11, 7.25
     #[test]
     fn no_life_of_a_tab_breaks_the_rules(
         config in any_config(),
@@ -994,6 +1256,424 @@ proptest! {
         let mut life = Life::new(config);
         for act in acts {
             life.live(act)?;
+        }
+    }
+}
+
+// --- What storage holds (behaviour.md 5.16, 6.15) ------------------------------------------------
+
+/// The latest moment that a record may name: the year 2286, ms since the epoch.
+const LATEST: i64 = 10_000_000_000_000;
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let token = || prop::option::of("[!-~]{1,12}".prop_map(|text| Secret::new(text).unwrap()));
+    let some = || prop::option::of(any_moment());
+    let counts = (0_u32..4, prop_oneof![0_u32..4, any::<u32>()], 0_u32..4);
+    let moments = (any_moment(), some(), some(), some(), any_moment(), some());
+    (
+        any_sid(),
+        counts,
+        (token(), token(), token()),
+        moments,
+        any::<[bool; 2]>(),
+    )
+        .prop_map(|(sid, counts, tokens, moments, flags)| Record {
+            session: Session {
+                sid,
+                rotation: counts.1,
+                access_token: tokens.0,
+                refresh_token: tokens.1,
+                credential_since: counts.0.min(counts.1),
+                handover_key: tokens.2,
+                issued_at: moments.0,
+                expires_at: moments.1,
+                deadline: None,
+                refresh_expires_at: moments.2,
+                remember: false,
+                dead: flags[0],
+            },
+            breaker: Breaker::stored(counts.2, moments.3, moments.4),
+            sent_at: moments.5,
+            indeterminate: flags[1],
+        })
+}
+
+/// Few logins, so that they meet; and one that is nobody's.
+fn any_sid() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => Just("mine".to_owned()),
+        3 => Just("other".to_owned()),
+        1 => "\\PC{1,16}",
+        1 => Just("x".repeat(64)),
+    ]
+}
+
+fn any_moment() -> impl Strategy<Value = i64> {
+    prop_oneof![START - HOUR..START + HOUR, 0_i64..=LATEST, Just(LATEST)]
+}
+
+/// A value that somebody could put into storage.
+fn any_member() -> impl Strategy<Value = Value> {
+    let number = prop_oneof![
+        Just(-1.0),
+        Just(0.5),
+        Just(1e13),
+        Just(1.000_000_1e13),
+        Just(4_294_967_295.0),
+        Just(4_294_967_296.0),
+        Just(9.1e15),
+        Just(1.8e19),
+        Just(1e308),
+        Just(-1e308),
+        any::<f64>(),
+    ];
+    let text = prop_oneof![
+        hostile_text(),
+        any_sid(),
+        Just("\u{0}".to_owned()),
+        Just("a\u{7f}".to_owned()),
+        Just("a\u{2028}b".to_owned()),
+        Just("x".repeat(65)),
+        Just("revoked".to_owned()),
+        Just("lost_response".to_owned()),
+    ];
+    prop_oneof![
+        4 => number.prop_map(Value::from),
+        4 => text.prop_map(Value::from),
+        2 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+        2 => any_json(),
+    ]
+}
+
+/// The text of a record in which members were replaced (a later one of the same name counts),
+/// removed, or cut off.
+fn any_record_text() -> impl Strategy<Value = String> {
+    let names: Vec<_> = [
+        "sid",
+        "rotation",
+        "access_token",
+        "refresh_token",
+        "credential_since",
+        "handover_key",
+        "issued_at",
+        "expires_at",
+        "refresh_expires_at",
+        "dead",
+        "failures",
+        "opened_at",
+        "not_before",
+        "sent_at",
+        "indeterminate",
+        "at",
+        "status",
+        "__proto__",
+    ]
+    .into();
+    let name = prop::sample::select(names);
+    let change = (name, prop::option::weighted(0.8, any_member()));
+    let changes = prop::collection::vec(change, 0..4);
+    (
+        any_record(),
+        changes,
+        prop::option::weighted(0.05, any::<u16>()),
+    )
+        .prop_map(|(record, changes, cut)| {
+            let mut object = json_of(record.fields());
+            let removed = changes.iter().filter(|(_, value)| value.is_none());
+            for (name, _) in removed {
+                object.as_object_mut().unwrap().remove(*name);
+            }
+            let mut text = object.to_string();
+            for (name, value) in changes {
+                let Some(value) = value else { continue };
+                text.pop();
+                let gap = if text.len() > 1 { "," } else { "" };
+                text = format!("{text}{gap}\"{name}\":{value}}}");
+            }
+            let end = cut.map_or(text.len(), |cut| usize::from(cut) % (text.len() + 1));
+            String::from_utf8_lossy(&text.as_bytes()[..end]).into_owned()
+        })
+}
+
+fn json_of(fields: Vec<(&'static str, Field)>) -> Value {
+    let mut object = serde_json::Map::new();
+    for (name, field) in fields {
+        let value = match field {
+            Field::Absent | Field::Other => continue,
+            Field::Flag(flag) => Value::from(flag),
+            Field::Number(number) => Value::from(number),
+            Field::Text(text) => Value::from(text),
+        };
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
+}
+
+fn parsed(text: &str) -> Option<Json> {
+    serde_json::from_str(text).ok().map(Json)
+}
+
+fn is_within_bounds(record: &Record) -> Result<(), TestCaseError> {
+    let session = &record.session;
+    prop_assert!((1..=64).contains(&session.sid.len()));
+    prop_assert!(session.credential_since <= session.rotation);
+    let tokens = [
+        &session.access_token,
+        &session.refresh_token,
+        &session.handover_key,
+    ];
+    for token in tokens.into_iter().flatten() {
+        let text = token.reveal();
+        prop_assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    let (_, opened_at, not_before) = record.breaker.parts();
+    let moments = [
+        Some(session.issued_at),
+        session.expires_at,
+        session.refresh_expires_at,
+        opened_at,
+        Some(not_before),
+        record.sent_at,
+    ];
+    for moment in moments.into_iter().flatten() {
+        prop_assert!((0..=LATEST).contains(&moment), "{moment}");
+    }
+    Ok(())
+}
+
+/// A tab that is signed in as "mine" and looks into storage time and again.
+struct Looking {
+    life: Life,
+    /// The login whose tombstone lay on top when our record was seen; `None` = it never was.
+    beside: Option<String>,
+}
+
+impl Looking {
+    fn new(mut config: Config, lifetime: i64, remember: bool) -> Self {
+        config.outside = false;
+        let mut life = Life::new(config);
+        let tokens = life.tokens(Some(lifetime), false);
+        let timing = life.timing();
+        life.policy
+            .sign_in("mine".to_owned(), tokens, timing, remember);
+        while life.policy.poll_output().is_some() {}
+        Self { life, beside: None }
+    }
+
+    fn look(&mut self, stored: &Stored) -> Result<(), TestCaseError> {
+        let policy = &mut self.life.policy;
+        let before = policy.session().cloned();
+        policy.adopt(stored, self.life.now);
+        let told: Vec<_> = std::iter::from_fn(|| policy.poll_output())
+            .filter_map(|output| match output {
+                Output::Event(event) => Some(event),
+                Output::Log(_) => None,
+            })
+            .collect();
+        let after = policy.session().cloned();
+        self.judge(stored, before.as_ref(), after.as_ref(), &told)?;
+        let latest = stored.tombstones.first();
+        let latest = latest.map(|tombstone| tombstone.sid.clone());
+        let kept = stored.record.as_ref().map(|record| &record.session.sid);
+        let ours = after.as_ref().map(|session| &session.sid);
+        if ours.is_none() || before.map(|session| session.sid).as_ref() != ours {
+            self.beside = None;
+        }
+        if ours.is_some() && kept == ours {
+            self.beside = Some(latest.unwrap_or_default());
+        }
+        self.life.check()
+    }
+
+    fn judge(
+        &self,
+        stored: &Stored,
+        before: Option<&Session>,
+        after: Option<&Session>,
+        told: &[Event],
+    ) -> Result<(), TestCaseError> {
+        let ended = |sid: &str| {
+            let mut tombstones = stored.tombstones.iter();
+            tombstones.any(|tombstone| tombstone.sid == sid)
+        };
+        let has = |wanted: fn(&Event) -> bool| told.iter().any(wanted);
+        let dead = |event: &Event| matches!(event, Event::ReauthRequired(_));
+        if let Some(after) = after {
+            prop_assert!(
+                before.is_some_and(|before| before.sid == after.sid) || !ended(&after.sid)
+            );
+            let newly =
+                after.dead && before.is_none_or(|before| before.sid != after.sid || !before.dead);
+            prop_assert!(
+                !newly || has(dead),
+                "the credential is dead, and not a word: {told:?}"
+            );
+        }
+        match (before, after) {
+            (Some(before), Some(after)) if before.sid == after.sid => {
+                prop_assert!(!ended(&before.sid), "a tombstone is final");
+                let older = (after.credential_since, after.rotation)
+                    < (before.credential_since, before.rotation);
+                prop_assert!(!older, "an older token took the place of a newer one");
+                let same = before.access_token == after.access_token
+                    && before.refresh_token == after.refresh_token;
+                let renewed = has(|event| {
+                    matches!(
+                        event,
+                        Event::Refreshed {
+                            elsewhere: true,
+                            ..
+                        }
+                    )
+                });
+                prop_assert!(
+                    same || renewed,
+                    "the token changed without a word: {told:?}"
+                );
+            }
+            (Some(before), _) => {
+                let latest = stored.tombstones.first().map(|tombstone| &tombstone.sid);
+                let came_and_went = before.remember
+                    && stored.record.is_none()
+                    && latest.is_some()
+                    && self.beside.is_some()
+                    && self.beside.as_ref() != latest;
+                let replaced = after.is_some_and(|after| after.sid != before.sid);
+                prop_assert!(
+                    ended(&before.sid) || came_and_went || replaced,
+                    "signed out for nothing"
+                );
+                let gone = |event: &Event| {
+                    matches!(
+                        event,
+                        Event::SignedOut { elsewhere: true }
+                            | Event::ReauthRequired(_)
+                            | Event::UserChanged
+                    )
+                };
+                prop_assert!(
+                    told.iter().any(gone) || before.dead,
+                    "nobody was told: {told:?}"
+                );
+                let arrived = has(|event| {
+                    matches!(
+                        event,
+                        Event::UserChanged | Event::SignedIn { elsewhere: true }
+                    )
+                });
+                prop_assert!(
+                    after.is_none() || arrived,
+                    "another person, and not a word: {told:?}"
+                );
+            }
+            (None, Some(_)) => {
+                let arrived = has(|event| matches!(event, Event::SignedIn { elsewhere: true }));
+                prop_assert!(arrived, "{told:?}");
+            }
+            (None, None) => prop_assert!(told.is_empty(), "{told:?}"),
+        }
+        Ok(())
+    }
+
+    /// A refresh with whatever is in memory, committed against this storage.
+    fn refresh(&mut self, stored: &Stored, fails: bool) -> Result<(), TestCaseError> {
+        let life = &mut self.life;
+        let wanted = life.policy.generation();
+        let Some(plan) = life.policy.plan_refresh(wanted, life.now, true) else {
+            return Ok(());
+        };
+        let answer = if fails {
+            RefreshAnswer::Failed(Failure::Network, None)
+        } else {
+            RefreshAnswer::Tokens(life.tokens(Some(HOUR), false))
+        };
+        let timing = life.timing();
+        let commit = life
+            .policy
+            .finish_refresh(&plan, answer, timing, stored, 0.5);
+        // Judged here; what to do with storage is another property's.
+        life.commit_over(&commit, stored)?;
+        life.check()
+    }
+}
+
+fn any_tombstones() -> impl Strategy<Value = Vec<Tombstone>> {
+    prop::collection::vec(any_record_text(), 0..3).prop_map(|texts| {
+        let read = |text: &String| Tombstone::read(&parsed(text)?);
+        texts.iter().filter_map(read).collect()
+    })
+}
+
+fn any_stored() -> impl Strategy<Value = Stored> {
+    (
+        prop::option::weighted(0.8, any_record_text()),
+        prop_oneof![2 => Just(Vec::new()), 1 => any_tombstones()],
+        any::<bool>(),
+    )
+        .prop_map(|(text, tombstones, remember)| {
+            let record = text.and_then(|text| Record::read(&parsed(&text)?));
+            let record = record.map(|mut record| {
+                record.session.remember = remember;
+                record
+            });
+            Stored { record, tombstones }
+        })
+}
+
+proptest! {
+    // behaviour.md 5.16: what a tab stores, another reads
+    #[test]
+    fn a_record_reads_back_as_it_was_written(record in any_record()) {
+        let read = Record::read(&Json(json_of(record.fields())));
+        prop_assert_eq!(read, Some(record));
+    }
+
+    // behaviour.md 1.2, 5.16, 6.15, 7.25
+    #[test]
+    fn stored_text_is_a_record_within_bounds_or_nothing(text in any_record_text()) {
+        let Some(body) = parsed(&text) else { return Ok(()) };
+        if let Some(record) = Record::read(&body) {
+            is_within_bounds(&record)?;
+            let again = Record::read(&Json(json_of(record.fields())));
+            prop_assert_eq!(again, Some(record));
+        }
+        if let Some(tombstone) = Tombstone::read(&body) {
+            prop_assert!((1..=64).contains(&tombstone.sid.len()));
+            prop_assert!((0..=LATEST).contains(&tombstone.at));
+            let again = Tombstone::read(&Json(json_of(tombstone.fields())));
+            prop_assert_eq!(again, Some(tombstone));
+        }
+    }
+
+    // behaviour.md 5.16, 7.25
+    #[test]
+    fn any_json_is_a_record_within_bounds_or_nothing(body in any_json()) {
+        let body = Json(body);
+        if let Some(record) = Record::read(&body) {
+            is_within_bounds(&record)?;
+        }
+        if let Some(tombstone) = Tombstone::read(&body) {
+            prop_assert!((0..=LATEST).contains(&tombstone.at));
+        }
+    }
+
+    // behaviour.md 5.11, 5.12, 6.15, 7.25, known-failures 71
+    #[test]
+    fn no_storage_ends_a_session_without_a_tombstone_or_changes_the_person_silently(
+        config in any_config(),
+        lifetime in prop::sample::select(vec![5_000_i64, 60_000, HOUR]),
+        remember: bool,
+        looks in prop::collection::vec((any_stored(), 0_i64..HOUR / 8, prop::option::of(any::<bool>())), 1..6),
+    ) {
+        let mut tab = Looking::new(config, lifetime, remember);
+        for (stored, later, refresh) in looks {
+            tab.life.now.wall += later;
+            tab.life.now.mono += later;
+            tab.look(&stored)?;
+            if let Some(fails) = refresh {
+                tab.refresh(&stored, fails)?;
+            }
         }
     }
 }

@@ -6,9 +6,15 @@ import { type Built, build, isBase, rejectAborted, whileWanted } from './request
 import { LOADING, NO_METRICS, nextState } from './state.js'
 import type { Client, ClientOptions, Metrics, Snapshot } from './types.js'
 
+// Taken at import, so that a page which is patched later cannot listen in (behaviour.md 6.13).
+const nativeFetch = globalThis.fetch
+
+const BROKEN =
+  'something inside keepfresh broke; it starts again from the stored session, so try again, and please report it'
+
 /** `createClient` for both entry points; they differ in how the core is loaded. */
 export function makeClient(options: ClientOptions, load: LoadCore): Client {
-  const settings = { ...options }
+  const settings = copyOf(options)
   const runtime = makeRuntime(settings, load)
   const { use } = runtime
   return {
@@ -73,7 +79,7 @@ function makeRuntime(settings: ClientOptions, load: LoadCore): Runtime {
 
   const begin = (Core: CoreConstructor): Core => {
     if (disposed) throw gone()
-    core = new Core(settings, host)
+    core = new Core(own(settings, 'fetch') ? settings : { ...settings, fetch: nativeFetch }, host)
     return core
   }
 
@@ -97,6 +103,22 @@ function makeRuntime(settings: ClientOptions, load: LoadCore): Runtime {
     return starting
   }
 
+  // A trap leaves a core whose insides are locked for good. The session is in storage: a new core goes on
+  // from there, and only what was under way is lost.
+  const replaced = (error: unknown): unknown => {
+    if (!isTrap(error) || !core) return error
+    const broken = core
+    core = starting = ready = undefined
+    try {
+      broken.dispose()
+    } catch {
+      // It may trap again on its way out.
+    }
+    const internal = makeError('internal', BROKEN, { retryable: true, cause: error })
+    log({ level: 'error', event: internal.code, message: internal.message, at: Date.now() })
+    return internal
+  }
+
   // A view that renders again because loading failed must not make it load again.
   const startOnce = () => {
     if (!tried && !disposed) start()
@@ -109,7 +131,7 @@ function makeRuntime(settings: ClientOptions, load: LoadCore): Runtime {
       try {
         return core ? run(core) : start().then(run)
       } catch (error) {
-        return Promise.reject(error)
+        return Promise.reject(replaced(error))
       }
     },
     ready() {
@@ -159,6 +181,19 @@ function send(
   return whileWanted(runtime.start(), request).then((core) => core.fetch(request, extra))
 }
 
+/**
+ * The options as they are now: the core is made later, and what happens to the app's object until then is not
+ * meant for it (behaviour.md 6.12). Storage is no option to copy but an object of the app's to call.
+ */
+function copyOf(options: ClientOptions): ClientOptions {
+  const settings: Record<string, unknown> = { ...options }
+  for (const [key, value] of Object.entries(settings)) {
+    if (Array.isArray(value)) settings[key] = [...value]
+    else if (typeof value === 'object' && value && key !== 'storage') settings[key] = { ...value }
+  }
+  return settings
+}
+
 /** An own member: a polluted `Object.prototype` configures nothing (behaviour.md 6.12). */
 function own<K extends keyof ClientOptions>(settings: ClientOptions, key: K): ClientOptions[K] | undefined {
   return Object.hasOwn(settings, key) ? settings[key] : undefined
@@ -168,6 +203,10 @@ function own<K extends keyof ClientOptions>(settings: ClientOptions, key: K): Cl
 function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {})
   return promise
+}
+
+function isTrap(error: unknown): boolean {
+  return typeof WebAssembly === 'object' && error instanceof WebAssembly.RuntimeError
 }
 
 function gone() {

@@ -1,5 +1,6 @@
 import type {
   ClientOptions,
+  CookieSession,
   EventName,
   LogEntry,
   LogoutAllResult,
@@ -38,7 +39,7 @@ export interface Core {
   me(): Promise<unknown>
   getSession(): Promise<Session | null>
   getAccessToken(minValidity?: number): Promise<string | null>
-  setSession(tokens: TokenSet, remember: boolean): Promise<Session>
+  setSession(tokens: TokenSet | CookieSession, remember: boolean): Promise<Session>
   clearSessionCache(): void
   metrics(): Metrics
   dispose(): void

@@ -4,6 +4,7 @@ import { loader } from './load.js'
 import type { Client, ClientOptions } from './types.js'
 
 export { isKeepfreshError } from './error.js'
+export { returnTo } from './return-to.js'
 export type * from './types.js'
 
 const load = loader(() => Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0)))

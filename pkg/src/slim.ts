@@ -3,6 +3,7 @@ import { loader } from './load.js'
 import type { Client, ClientOptions } from './types.js'
 
 export { isKeepfreshError } from './error.js'
+export { returnTo } from './return-to.js'
 export type * from './types.js'
 
 // Taken at import, so that what patches `fetch` later does not see keepfresh load itself.

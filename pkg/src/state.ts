@@ -8,6 +8,7 @@ export const LOADING: Snapshot = Object.freeze({
   retryAt: null,
   error: null,
   persisted: 'memory',
+  ended: null,
 })
 
 /** The counts before anything is loaded. */

@@ -23,6 +23,13 @@ export interface ClientOptions {
   clientId?: string
   /** OAuth 2 scope for refresh calls (RFC 6749 §6). Default: not sent, which means unchanged. */
   scope?: string
+  /**
+   * Public key that the server's gateway wants in a header of its own (`apikey` with `'supabase'`). Sent to
+   * the auth server's origin only.
+   */
+  apiKey?: string
+  /** How the CSRF token travels where the tokens are cookies (6.22). */
+  csrf?: Csrf
   /** How the refresh credential travels, where that differs from the preset. */
   refreshCall?: RefreshCall
   /** Where the tokens are in the server's answers, as dotted paths. */
@@ -46,7 +53,7 @@ export interface ClientOptions {
    * Where the session is kept (6.3). Default `'session'`: this tab until it is closed, or the whole browser
    * after `remember: true`. `'memory'` is the strictest: a reload signs out.
    */
-  storage?: 'session' | 'local' | 'memory'
+  storage?: 'session' | 'local' | 'memory' | StorageAdapter
   /**
    * Tells several accounts or APIs on one origin apart: 1 to 64 letters, digits, `.`, `_` or `-` (6.15).
    * Default `'default'`.
@@ -75,7 +82,22 @@ export interface ClientOptions {
    * that share localStorage still refresh one at a time, because a refresh token is good for one use.
    */
   crossTab?: boolean
-  /** The transport, for tests and other runtimes. Default: the platform's `fetch`. */
+  /**
+   * Decides whether an answer refuses the token, in the place of `status === 401` (2.7): for servers that say
+   * 403 or 419, and for 401s that have nothing to do with the token. Asked for every answer of 400 and above,
+   * with a copy of it. No answer within 2 s, or a rejection, leaves it to the status.
+   */
+  isAuthError?: (response: Response) => boolean | Promise<boolean>
+  /**
+   * Page of this origin that a person is sent to when only a new sign-in helps: the credential is dead and the
+   * token used up, or somebody signed out in another tab. The address they came from goes along as `returnTo`;
+   * read it with `returnTo()`. At most once in 30 s (6.14). Default: nobody is sent anywhere.
+   */
+  loginUrl?: string
+  /**
+   * The transport, for tests and other runtimes. Default: the platform's `fetch` as it was when keepfresh was
+   * imported; give `(...call) => globalThis.fetch(...call)` to go through what patches it later (6.13).
+   */
   fetch?: typeof globalThis.fetch
   /** Receives log entries instead of the console. No entry holds any part of a token (6.11). */
   logger?: (entry: LogEntry) => void
@@ -84,7 +106,7 @@ export interface ClientOptions {
 }
 
 /** A kind of auth server that keepfresh knows (1.18). */
-export type PresetName = 'oauth2' | 'sanctum' | 'django'
+export type PresetName = 'oauth2' | 'passport' | 'sanctum' | 'django' | 'simplejwt' | 'supabase' | 'cookie'
 
 /** Relative to `baseUrl`; the empty string says that the server has none. */
 export interface Endpoints {
@@ -100,14 +122,31 @@ export interface Endpoints {
   logoutAll?: string
   /** Tells who is signed in. */
   me?: string
+  /** Sets the CSRF cookie, where the tokens are cookies. */
+  csrf?: string
+}
+
+/** The double-submit CSRF token: a cookie that scripts may read, repeated in a header. */
+export interface Csrf {
+  /** Name of the cookie. Default `'XSRF-TOKEN'` (Laravel); Django's is `'csrftoken'`. */
+  cookie?: string
+  /** Name of the request header. Default `'X-XSRF-TOKEN'` (Laravel); Django's is `'X-CSRFToken'`. */
+  header?: string
+}
+
+/** Storage of your own, with Web Storage's synchronous methods. What they throw is taken as "not stored". */
+export interface StorageAdapter {
+  getItem(key: string): string | null
+  setItem(key: string, value: string): void
+  removeItem(key: string): void
 }
 
 /** How a refresh call carries its credential. */
 export interface RefreshCall {
   /** Default `'POST'`; `'GET'` only where no body is sent. */
   method?: 'POST' | 'GET'
-  /** As a JSON body, a form, or the `Authorization` header. Default: the preset's. */
-  send?: 'json' | 'form' | 'bearer'
+  /** As a JSON body, a form, the `Authorization` header, or a cookie that scripts cannot read. */
+  send?: 'json' | 'form' | 'bearer' | 'cookie'
   /** Name of the refresh token in a body. Default `'refresh_token'`. */
   field?: string
 }
@@ -150,6 +189,16 @@ export type TokenSet = ({ accessToken: string } | { access_token: string }) & {
   user?: unknown
 }
 
+/** A session whose tokens are cookies: what is known of it beside them. */
+export type CookieSession = {
+  /** Relative lifetime of the access cookie, s. */
+  expiresIn?: number | string | null
+  /** Absolute end of the access cookie, as in `TokenSet`. */
+  expiresAt?: number | string | null
+  /** Who it belongs to; comes back as `session.user`. */
+  user?: unknown
+}
+
 /** A client of one auth session. Methods can be taken off it; none needs `this`. */
 export interface Client {
   /**
@@ -177,7 +226,8 @@ export interface Client {
   /** Sends a new account to `endpoints.register` and starts a session with the answer. Throws as `login`. */
   register(details: object, options?: RememberOptions): Promise<Session>
   /**
-   * Renews the token now, joining a refresh that is under way.
+   * Renews the token now, joining a refresh that is under way. Where the tokens are cookies and nobody is
+   * known to be signed in, it finds out: cookies of an earlier visit start a session.
    *
    * @throws `not_signed_in`, `token_expired`, `token_revoked`, `refresh_failed`, `circuit_open`, `offline`,
    *   `timeout`; `retryable` tells whether the session is kept
@@ -209,7 +259,7 @@ export interface Client {
    *
    * @throws `config` with field `tokens`
    */
-  setSession(tokens: TokenSet, options?: RememberOptions): Promise<Session>
+  setSession(tokens: TokenSet | CookieSession, options?: RememberOptions): Promise<Session>
   /** Makes the next use ask `options.getSession` again. */
   clearSessionCache(): void
   /**
@@ -274,11 +324,38 @@ export interface Snapshot {
   /** When refreshing resumes while it is paused, ms since the epoch. */
   readonly retryAt: number | null
   /**
-   * Code of the last failed refresh until one succeeds. Beside `'loading'`: why the client cannot start.
+   * Code of the last failed refresh until one succeeds; `'storage'` while the session could not be stored.
+   * Beside `'loading'`: why the client cannot start.
    */
   readonly error: KeepfreshErrorCode | null
   /** Where the session is kept, or would be. */
-  readonly persisted: 'session' | 'local' | 'memory'
+  readonly persisted: 'session' | 'local' | 'memory' | 'custom'
+  /** Why the last session ended, or why this one is about to; survives a reload. Null where nothing has. */
+  readonly ended: SessionEnd | null
+}
+
+/** An answer to "why was I signed out?". */
+export interface SessionEnd {
+  /**
+   * - `signed_out`: somebody signed out
+   * - `expired`: the server took the credential no longer
+   * - `revoked`: the server ended the session
+   * - `lost_response`: the answer to a refresh was lost, and the server grants no second try (5.14)
+   * - `ambiguous`: three refreshes in a row brought no answer that makes sense (2.1)
+   */
+  readonly reason: 'signed_out' | 'expired' | 'revoked' | 'lost_response' | 'ambiguous'
+  /** One sentence for people, in English; may change. */
+  readonly message: string
+  /** When, ms since the epoch. */
+  readonly at: number
+  /** Whether it happened in another tab; null = before this page was opened. */
+  readonly elsewhere: boolean | null
+  /** The HTTP status that ended it. */
+  readonly status: number | null
+  /** When its last token was asked for, ms since the epoch. */
+  readonly issuedAt: number | null
+  /** How often it had been refreshed. */
+  readonly refreshes: number | null
 }
 
 /**
@@ -323,8 +400,17 @@ export interface EventMap {
   circuit_closed: Readonly<Record<never, never>>
   /** The session lives in memory only, or what was stored was unreadable (5.16). */
   storage_degraded: { readonly reason: 'blocked' | 'corrupt' }
-  /** More refreshes within the last hour than an honest page makes. */
-  suspicious_activity: { readonly refreshes: number }
+  /**
+   * Something that an honest page and an honest server do not do; `refreshes` is their number within the last
+   * hour.
+   * - `refresh_frequency`: more than ten of them
+   * - `fresh_token_refused`: a token was refused right after the refresh that brought it
+   * - `token_reused`: the server says that the refresh token was used before; somebody else may have it
+   */
+  suspicious_activity: {
+    readonly reason: 'refresh_frequency' | 'fresh_token_refused' | 'token_reused'
+    readonly refreshes: number
+  }
 }
 
 export type EventName = keyof EventMap
@@ -361,11 +447,29 @@ export interface Metrics {
 
 export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug'
 
+/** Names of log entries; they stay, and more may come. */
+export type LogEventName =
+  | 'using_token'
+  | 'no_token'
+  | 'expiring_soon'
+  | 'expired'
+  | 'refreshing'
+  | 'refreshed'
+  | 'adopted'
+  | 'unauthorized'
+  | 'replaying'
+  | 'cannot_replay'
+  | 'refresh_failed'
+  | 'lifetime_unreadable'
+  | 'lifetimes_disagree'
+  | 'sign_out_unconfirmed'
+  | (string & {})
+
 /** One line of the token's life, with no part of a token in it (6.11). */
 export interface LogEntry {
   readonly level: Exclude<LogLevel, 'silent'>
-  /** Stable name, e.g. `expiring_soon`. */
-  readonly event: string
+  /** Stable name. */
+  readonly event: LogEventName
   /** For people; may change. */
   readonly message: string
   /** ms since the epoch. */
@@ -413,6 +517,8 @@ export type KeepfreshErrorCode =
   | 'network'
   /** The client was disposed. */
   | 'disposed'
+  /** Something inside keepfresh broke. The next call starts it again from the stored session. */
+  | 'internal'
   /** WebAssembly is blocked, switched off, or did not arrive (6.10); the message says what to do. */
   | 'wasm_unavailable'
   | (string & {})

@@ -19,6 +19,7 @@ afterEach(async () => {
   assert.deepEqual(unhandled, [])
 })
 
+// known-failures 47
 test('createClient stores the options and does nothing else', async () => {
   const { load, loads } = fakeLoad()
   const client = makeClient(OPTIONS, load)
@@ -29,14 +30,16 @@ test('createClient stores the options and does nothing else', async () => {
   assert.equal(loads(), 0)
 })
 
+// README: Use it
 test('one core is made, at first use', async () => {
   const { load, loads, cores } = fakeLoad()
   const client = makeClient(OPTIONS, load)
   await Promise.all([client.ready, client.fetch('a'), client.getSession(), client.ready])
   assert.equal(loads(), 1)
-  assert.deepEqual(only(cores).options, OPTIONS)
+  assert.deepEqual(only(cores).options, { ...OPTIONS, fetch: globalThis.fetch })
 })
 
+// README: Use it
 test('reading the state starts the client in a browser, and not on a server', () => {
   const { load, loads } = fakeLoad()
   const client = makeClient(OPTIONS, load)
@@ -52,12 +55,14 @@ test('reading the state starts the client in a browser, and not on a server', ()
   }
 })
 
+// README: Use it
 test('ready is one promise', async () => {
   const client = makeClient(OPTIONS, fakeLoad().load)
   assert.equal(client.ready, client.ready)
   assert.equal(await client.ready, undefined)
 })
 
+// README: Use it
 test('methods hand their arguments on', async () => {
   const { load, cores } = fakeLoad()
   const { login, register, getAccessToken, setSession, me, logoutAll } = makeClient(OPTIONS, load)
@@ -79,6 +84,7 @@ test('methods hand their arguments on', async () => {
   ])
 })
 
+// README: States, events, errors
 test('a config error rejects ready and every method with the same error', async () => {
   const wrong = makeError('config', 'option `preset` is wrong')
   const entries: LogEntry[] = []
@@ -97,6 +103,7 @@ test('a config error rejects ready and every method with the same error', async 
   )
 })
 
+// README: States, events, errors
 test('a load that failed for good is not tried again, a download is', async () => {
   let loads = 0
   const failing = (retryable: boolean) => async () => {
@@ -121,6 +128,7 @@ test('a load that failed for good is not tried again, a download is', async () =
   assert.notEqual(passing.ready, ready)
 })
 
+// known-failures 47
 test('after dispose nothing is loaded and methods reject', async () => {
   const { load, loads } = fakeLoad()
   const client = makeClient(OPTIONS, load)
@@ -132,6 +140,7 @@ test('after dispose nothing is loaded and methods reject', async () => {
   assert.equal(loads(), 0)
 })
 
+// known-failures 47
 test('dispose while loading makes no core; afterwards it disposes the core and keeps the counts', async () => {
   const early = fakeLoad(true)
   const one = makeClient(OPTIONS, early.load)
@@ -151,6 +160,7 @@ test('dispose while loading makes no core; afterwards it disposes the core and k
   await assert.rejects(two.fetch('a'), { code: 'disposed' })
 })
 
+// 4.5
 test('fetch goes to the core in the same turn once it is there', async () => {
   const { load, cores } = fakeLoad()
   const client = makeClient(OPTIONS, load)
@@ -163,6 +173,7 @@ test('fetch goes to the core in the same turn once it is there', async () => {
   assert.equal(await (await answer).text(), 'ok')
 })
 
+// 4.2, 4.19
 test('fetch never throws, and works detached', async () => {
   const { fetch } = makeClient(OPTIONS, fakeLoad().load)
   await assert.rejects(fetch('https://user:secret@a.example/'), TypeError)
@@ -172,6 +183,7 @@ test('fetch never throws, and works detached', async () => {
   assert.equal((await fetch('/x', {})).status, 200)
 })
 
+// 4.8
 test('the body of a Request is taken at once', async () => {
   const { load } = fakeLoad(true)
   const client = makeClient(OPTIONS, load)
@@ -183,6 +195,7 @@ test('the body of a Request is taken at once', async () => {
   first.catch(() => {})
 })
 
+// 4.14
 test('a signal that has fired rejects with its reason before anything is loaded', async () => {
   const { load, loads } = fakeLoad(true)
   const client = makeClient(OPTIONS, load)
@@ -201,6 +214,7 @@ test('a signal that has fired rejects with its reason before anything is loaded'
   await assert.rejects(client.fetch('/x', { signal, method: 'GET', body: 'no' }), TypeError)
 })
 
+// 4.15, known-failures 11
 test('abort while the wasm is loading rejects at once and leaves no listener', async () => {
   const { load, open, cores } = fakeLoad(true)
   const client = makeClient(OPTIONS, load)
@@ -216,6 +230,7 @@ test('abort while the wasm is loading rejects at once and leaves no listener', a
   assert.ok(removed() >= added() - 2, `${added()} listeners added, ${removed()} removed`)
 })
 
+// README: States, events, errors
 test('a wrong baseUrl is reported by the name of the option', async () => {
   const wrong = makeError('config', 'option `baseUrl` is wrong')
   const client = makeClient({ baseUrl: 'nonsense', logLevel: 'silent' }, async () => {
@@ -224,6 +239,7 @@ test('a wrong baseUrl is reported by the name of the option', async () => {
   await assert.rejects(client.fetch('/x'), (error) => error === wrong)
 })
 
+// known-failures 45
 test('the state is replaced only when something changed', async () => {
   const { load, cores } = fakeLoad()
   const client = makeClient(OPTIONS, load)
@@ -245,6 +261,41 @@ test('the state is replaced only when something changed', async () => {
   assert.notEqual(client.state.session, state.session)
 })
 
+// 6.12: the options are those of the call, however late the core is made
+test('options that are changed after createClient change nothing', async () => {
+  const adapter = { getItem: () => null, setItem: () => {}, removeItem: () => {} }
+  const options = {
+    ...OPTIONS,
+    endpoints: { refresh: '/renew' },
+    allowedOrigins: ['https://files.example'],
+    refreshCall: { send: 'json' as const },
+    tokenFields: { accessToken: 'jwt' },
+    circuitBreaker: { maxFailures: 3 },
+    csrf: { cookie: 'csrftoken' },
+    storage: adapter,
+  }
+  const before = structuredClone({ ...options, storage: null })
+  const { load, cores } = fakeLoad()
+  const client = makeClient(options, load)
+  options.baseUrl = 'https://evil.example/'
+  options.endpoints.refresh = 'https://evil.example/'
+  options.allowedOrigins.push('https://evil.example')
+  options.refreshCall.send = 'form' as never
+  options.tokenFields.accessToken = 'evil'
+  options.circuitBreaker.maxFailures = 0
+  options.csrf.cookie = 'evil'
+  await client.fetch('/x')
+  const core = only(cores)
+  assert.equal(core.sent[0]?.request.url, 'https://api.example.com/x')
+  const { fetch, storage, ...seen } = core.options
+  const { storage: _, ...expected } = before
+  assert.deepEqual(seen, expected)
+  assert.equal(fetch, globalThis.fetch)
+  // Not an option but an object that does something: it stays the app's own.
+  assert.equal(storage, adapter)
+})
+
+// 6.12
 test('a polluted prototype configures nothing', async () => {
   const polluted = Object.prototype as { baseUrl?: string; logger?: () => void }
   let logged = 0

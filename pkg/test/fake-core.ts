@@ -13,6 +13,7 @@ export const SIGNED_IN: Snapshot = {
   retryAt: null,
   error: null,
   persisted: 'session',
+  ended: null,
 }
 
 export class FakeCore implements Core {

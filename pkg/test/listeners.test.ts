@@ -9,6 +9,7 @@ afterEach(() => {
   delete globals.reportError
 })
 
+// 6.23, known-failures 19
 test('a listener that throws is reported and harms nobody', () => {
   const reported: unknown[] = []
   globals.reportError = (error) => reported.push(error)
@@ -25,6 +26,7 @@ test('a listener that throws is reported and harms nobody', () => {
   assert.deepEqual(reported, [bad])
 })
 
+// known-failures 19
 test('without reportError the throw reaches the runtime as uncaught', async () => {
   const bad = new Error('mine')
   const listeners = makeListeners()
@@ -37,6 +39,7 @@ test('without reportError the throw reaches the runtime as uncaught', async () =
   process.setUncaughtExceptionCaptureCallback(null)
 })
 
+// README: Use it
 test('listeners may come and go during a dispatch', () => {
   const heard: string[] = []
   const listeners = makeListeners()
@@ -54,6 +57,7 @@ test('listeners may come and go during a dispatch', () => {
   assert.deepEqual(heard, ['first', 'first', 'added'])
 })
 
+// README: Use it
 test('one function added twice is two listeners', () => {
   let calls = 0
   const listeners = makeListeners()
@@ -65,6 +69,7 @@ test('one function added twice is two listeners', () => {
   assert.equal(calls, 1)
 })
 
+// README: Log lines
 test('log entries below the level are dropped, and a logger may throw', () => {
   globals.reportError = () => {}
   const seen: string[] = []
@@ -78,6 +83,7 @@ test('log entries below the level are dropped, and a logger may throw', () => {
   makeLog(() => assert.fail(), 'silent')(entry('error'))
 })
 
+// README: Log lines
 test('without a logger warnings go to the console, and nothing below', (context) => {
   const warn = context.mock.method(console, 'warn', () => {})
   const info = context.mock.method(console, 'info', () => {})

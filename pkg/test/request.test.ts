@@ -7,6 +7,7 @@ const BASE = 'https://api.example.com/v1/'
 const urlOf = (input: RequestInfo | URL, base: string | undefined = BASE) =>
   build(input, undefined, base).request.url
 
+// 4.17
 test('URLs resolve by the WHATWG rules', () => {
   assert.equal(urlOf('bookings'), 'https://api.example.com/v1/bookings')
   assert.equal(urlOf('/bookings'), 'https://api.example.com/bookings')
@@ -18,10 +19,12 @@ test('URLs resolve by the WHATWG rules', () => {
   assert.equal(urlOf(new Request('https://other.example/r')), 'https://other.example/r')
 })
 
+// 4.17
 test('a URL with user info is refused as natively', () => {
   assert.throws(() => urlOf('https://api.example.com@evil.example/'), TypeError)
 })
 
+// 4.2
 test('input is turned into a string once', () => {
   let reads = 0
   const input = {
@@ -35,12 +38,14 @@ test('input is turned into a string once', () => {
   assert.throws(() => urlOf(Symbol('x') as never), TypeError)
 })
 
+// 4.2
 test('a Request is told by its brand, not by its looks', () => {
   const lookalike = { url: 'https://evil.example/', toString: () => '/plain' }
   Object.setPrototypeOf(lookalike, Request.prototype)
   assert.equal(urlOf(lookalike as never), 'https://api.example.com/plain')
 })
 
+// 4.2
 test('each member of init is read once, inherited getters included', () => {
   const reads = new Map<string, number>()
   const count = <T>(name: string, value: T) => {
@@ -72,6 +77,7 @@ test('each member of init is read once, inherited getters included', () => {
   assert.deepEqual([...reads.values()], [1, 1, 1, 1, 1])
 })
 
+// 4.3, 4.4
 test('what a Request does not keep goes along, and the referrer with it', () => {
   const init = { priority: 'low', referrer: 'about:client', referrerPolicy: 'origin' } as const
   const { extra, request } = build('/x', init, BASE)
@@ -86,12 +92,14 @@ test('what a Request does not keep goes along, and the referrer with it', () => 
   assert.equal(build('/x', null as never, BASE).extra, undefined)
 })
 
+// 4.10
 test('a stream body is marked, other bodies are not', () => {
   const stream = new Blob(['x']).stream()
   assert.equal(build('/x', { method: 'POST', body: stream, duplex: 'half' }, BASE).extra?.stream, true)
   assert.equal(build('/x', { method: 'POST', body: new Blob(['x']) }, BASE).extra?.stream, undefined)
 })
 
+// 4.2
 test('a Request can be given as init', async () => {
   const init = new Request('https://a.example/', { method: 'PUT', body: 'text', headers: { 'x-test': '1' } })
   const { request } = build('/x', init, BASE)
@@ -100,6 +108,7 @@ test('a Request can be given as init', async () => {
   assert.equal(await request.text(), 'text')
 })
 
+// 4.2, 4.9
 test('headers and body are taken at the time of the call', async () => {
   const headers = new Headers({ 'x-test': 'before' })
   const body = new URLSearchParams({ a: 'before' })
@@ -110,6 +119,7 @@ test('headers and body are taken at the time of the call', async () => {
   assert.equal(await request.text(), 'a=before')
 })
 
+// 4.2
 test('an object of another realm works as init', () => {
   const init = runInNewContext('({ method: "DELETE", headers: [["x-test", "1"]] })') as RequestInit
   const { request } = build('/x', init, BASE)
@@ -117,6 +127,7 @@ test('an object of another realm works as init', () => {
   assert.equal(request.headers.get('x-test'), '1')
 })
 
+// 4.17
 test('isBase', () => {
   assert.equal(isBase(undefined), true)
   assert.equal(isBase('https://a.example'), true)
@@ -124,6 +135,7 @@ test('isBase', () => {
   assert.equal(isBase(''), false)
 })
 
+// 4.15
 test('10 000 waits on one signal leave no listener', async () => {
   const { signal } = new AbortController()
   let listeners = 0
@@ -139,6 +151,7 @@ test('10 000 waits on one signal leave no listener', async () => {
   assert.equal(signal.aborted, false)
 })
 
+// 4.15
 test('an abandoned stream body is cancelled with the reason', async () => {
   const controller = new AbortController()
   let cancelled: unknown

@@ -11,40 +11,90 @@ use js_sys::{Object, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{RequestInit, Response};
+use web_sys::{RequestCredentials, RequestInit, Response};
 
 /// What is sent to the server, for `endpoints.login` or `endpoints.register`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
     /// An account that exists.
     Login,
     /// A new account.
     Register,
+    /// Cookies that were there before this page, or its storage, was (known-failures 59).
+    Restore,
+}
+
+/// A sign-in under way, for telling whether another is the same.
+#[derive(PartialEq, Eq)]
+pub(super) struct Entering {
+    door: Door,
+    remember: bool,
+    text: String,
 }
 
 impl Inner {
-    /// Sends credentials and starts a session with the tokens of the answer.
-    pub(super) async fn enter(
-        self: Rc<Self>,
+    /// Sends credentials and starts a session with the tokens of the answer. The same call again while
+    /// the first is under way shares its answer: an authorization code is good for one use, and React's
+    /// strict mode runs effects twice (known-failures 46).
+    pub(super) fn enter(
+        self: &Rc<Self>,
         door: Door,
-        credentials: Object,
+        credentials: &Object,
+        remember: bool,
+    ) -> Promise {
+        let body = match door {
+            Door::Restore => None,
+            _ => Some(self.hello(credentials, remember)),
+        };
+        let text = body.as_ref().and_then(|(_, body)| body.as_string());
+        let entering = Entering {
+            door,
+            remember,
+            text: text.unwrap_or_default(),
+        };
+        if let Some((same, promise)) = &*self.entering.borrow()
+            && *same == entering
+        {
+            return promise.clone();
+        }
+        let inner = Rc::clone(self);
+        let promise = js::promise(async move {
+            let entered = inner.go_in(door, body, remember).await;
+            inner.entering.replace(None);
+            entered
+        });
+        self.entering.replace(Some((entering, promise.clone())));
+        promise
+    }
+
+    async fn go_in(
+        self: &Rc<Self>,
+        door: Door,
+        body: Option<(&'static str, JsValue)>,
         remember: bool,
     ) -> Result<JsValue, JsValue> {
+        let endpoints = &self.options.endpoints;
         let (url, field) = match door {
-            Door::Login => (&self.options.endpoints.login, "endpoints.login"),
-            Door::Register => (&self.options.endpoints.register, "endpoints.register"),
+            Door::Login => (&endpoints.login, "endpoints.login"),
+            Door::Register => (&endpoints.register, "endpoints.register"),
+            Door::Restore => (&endpoints.refresh, "endpoints.refresh"),
         };
         let url = url.as_deref().ok_or_else(|| missing(field))?;
+        let method = match door {
+            Door::Restore => self.options.refresh_method,
+            Door::Login | Door::Register => "POST",
+        };
         let entrance = self.next_entrance();
-        let body = Some(self.hello(&credentials, remember));
-        let answered = self
-            .post(Call {
-                url,
-                method: "POST",
-                body,
-                ..Call::default()
-            })
-            .await?;
+        let call = Call {
+            url,
+            method,
+            body,
+            ..Call::default()
+        };
+        let answered = self.post(call).await?;
+        if answered.status == 401 && door == Door::Restore {
+            return Err(error::to_js(&Error::new(Code::NotSignedIn)));
+        }
         if !answered.ok() {
             return Err(rejected(&answered));
         }
@@ -52,7 +102,7 @@ impl Inner {
         let (tokens, user) = self.read_tokens(&answered).await?;
         if self.is_overtaken(entrance) {
             // Somebody signed out, or in, after this was begun: that has the last word.
-            self.say_goodbye(&tokens.access_token, tokens.refresh_token.as_ref())
+            self.say_goodbye(tokens.access_token.as_ref(), tokens.refresh_token.as_ref())
                 .await;
             let code = self.sid().map_or(Code::SignedOut, |_| Code::UserChanged);
             return Err(error::to_js(&Error::new(code)));
@@ -92,12 +142,28 @@ impl Inner {
         let inner = Rc::clone(self);
         js::promise(async move {
             if let Some(session) = session {
+                inner.settle_cookies().await;
                 inner
-                    .say_goodbye(&session.access_token, session.refresh_token.as_ref())
+                    .say_goodbye(
+                        session.access_token.as_ref(),
+                        session.refresh_token.as_ref(),
+                    )
                     .await;
             }
             Ok(JsValue::UNDEFINED)
         })
+    }
+
+    /// Where tokens are cookies, the answer of a refresh under way would put new ones in place after
+    /// the server has removed them: it has to be in first (known-failures 39).
+    async fn settle_cookies(&self) {
+        if !self.options.uses_cookies() {
+            return;
+        }
+        if let Some(running) = self.running_refresh() {
+            let patience = Alarm::after(self.options.refresh_timeout);
+            drop(JsFuture::from(js::race(&running, patience.promise())).await);
+        }
     }
 
     /// Ends every session of the person. Here it always ends; `confirmed` says whether the server
@@ -147,6 +213,9 @@ impl Inner {
         let headers = web_sys::Headers::new()?;
         headers.set("Accept", "application/json")?;
         init.set_headers(&headers);
+        if self.options.uses_cookies() {
+            init.set_credentials(RequestCredentials::Include);
+        }
         let request = web_sys::Request::new_with_str_and_init(url, &init)?;
         let sent = super::send::fetch(
             &self,
@@ -170,14 +239,18 @@ impl Inner {
 
     /// Tells the server that these tokens are no longer wanted; best effort, within the time limit
     /// of a refresh.
-    pub(super) async fn say_goodbye(&self, access: &Secret, refresh: Option<&Secret>) {
+    pub(super) async fn say_goodbye(
+        self: &Rc<Self>,
+        access: Option<&Secret>,
+        refresh: Option<&Secret>,
+    ) {
         let Some(url) = self.options.endpoints.logout.as_deref() else {
             return;
         };
-        let token = refresh.unwrap_or(access);
-        let body = match self.options.preset.goodbye {
-            Goodbye::Bearer => None,
-            Goodbye::Json => {
+        let token = refresh.or(access);
+        let body = match (self.options.preset.goodbye, token) {
+            (Goodbye::Bearer | Goodbye::Cookie, _) | (_, None) => None,
+            (Goodbye::Json, Some(token)) => {
                 let object = Object::new();
                 js::set(
                     &object,
@@ -186,7 +259,7 @@ impl Inner {
                 );
                 Some(js::json_body(&object))
             }
-            Goodbye::Revocation => {
+            (Goodbye::Revocation, Some(token)) => {
                 let hint = if refresh.is_some() {
                     "refresh_token"
                 } else {
@@ -202,7 +275,8 @@ impl Inner {
                 Some(js::form_body(&fields))
             }
         };
-        let bearer = (self.options.preset.goodbye != Goodbye::Revocation).then(|| access.reveal());
+        let revocation = self.options.preset.goodbye == Goodbye::Revocation;
+        let bearer = access.filter(|_| !revocation).map(Secret::reveal);
         let call = Call {
             url,
             method: "POST",
@@ -210,7 +284,8 @@ impl Inner {
             bearer,
             keepalive: true,
         };
-        drop(self.post(call).await);
+        let status = self.post(call).await.ok().map(|answered| answered.status);
+        self.with(|policy| policy.sign_out_answered(status));
     }
 
     /// The access token with at least `min_validity` ms of life, refreshed if need be.
@@ -227,7 +302,8 @@ impl Inner {
                 let session = policy
                     .usable_session(now)
                     .filter(|session| !session.expired(now));
-                session.map(|session| session.access_token.reveal().to_owned())
+                let token = session.and_then(|session| session.access_token.as_ref());
+                token.map(|token| token.reveal().to_owned())
             })
         })
     }
@@ -266,8 +342,8 @@ impl Inner {
         Err(error::to_js(&Error::new(code)))
     }
 
-    /// Posts to an auth endpoint within the time limit.
-    async fn post(&self, call: Call<'_>) -> Result<Answered, JsValue> {
+    /// Calls an auth endpoint within the time limit.
+    async fn post(self: &Rc<Self>, call: Call<'_>) -> Result<Answered, JsValue> {
         let deadline = Alarm::after(self.options.refresh_timeout);
         let exchange = std::pin::pin!(answer::exchange(self, call));
         match js::first_of(exchange, JsFuture::from(deadline.promise().clone())).await {

@@ -6,7 +6,7 @@ use super::js;
 use super::json::JsBody;
 use crate::policy::{
     self, Failure, RefreshAnswer, Timing, TokenSet, Unusable, error_code, http_date, jwt_payload,
-    read_tokens,
+    read_tokens, refuses_csrf, reports_error,
 };
 use js_sys::{Array, JsString};
 use std::rc::Rc;
@@ -35,6 +35,10 @@ pub(super) struct Answered {
     pub(super) status: u16,
     pub(super) redirected: bool,
     pub(super) body: Option<JsBody>,
+    /// There is no body at all, which is fine where tokens are cookies.
+    pub(super) empty: bool,
+    /// What the server calls the error.
+    pub(super) code: Option<String>,
     pub(super) response: Response,
     pub(super) retry_after: Option<String>,
     pub(super) timing: Timing,
@@ -69,12 +73,30 @@ impl Refreshed {
     }
 }
 
-/// Sends a call and reads the answer's body.
+/// Sends a call and reads the answer's body. Where the tokens are cookies, a CSRF token is fetched if
+/// there is none, and once more if the server does not take it (behaviour.md 2.5).
 ///
 /// # Errors
 /// The native error, when there was no answer.
-pub(super) async fn exchange(inner: &Inner, call: Call<'_>) -> Result<Answered, JsValue> {
-    let request = build(&call)?;
+pub(super) async fn exchange(inner: &Rc<Inner>, call: Call<'_>) -> Result<Answered, JsValue> {
+    let guarded = inner.options.csrf.is_some();
+    if guarded && inner.csrf_token().is_none() {
+        drop(JsFuture::from(inner.prime()).await);
+    }
+    let answered = exchange_once(inner, &call).await?;
+    if !guarded || !refuses_csrf(answered.status, answered.code.as_deref()) {
+        return Ok(answered);
+    }
+    drop(JsFuture::from(inner.prime()).await);
+    exchange_once(inner, &call).await
+}
+
+/// The same without a second try.
+///
+/// # Errors
+/// The native error, when there was no answer.
+pub(super) async fn exchange_once(inner: &Inner, call: &Call<'_>) -> Result<Answered, JsValue> {
+    let request = build(inner, call)?;
     let sent = clock::now();
     let response: Response = JsFuture::from(inner.native_fetch(&request, &JsValue::UNDEFINED))
         .await?
@@ -92,7 +114,12 @@ pub(super) async fn exchange(inner: &Inner, call: Call<'_>) -> Result<Answered, 
         Clone::clone(&response)
     };
     let text = JsFuture::from(readable.text()?).await?;
-    let body = text.dyn_ref::<JsString>().and_then(JsBody::parse);
+    let text = text.dyn_ref::<JsString>();
+    let body = text.and_then(JsBody::parse);
+    let named = Some(inner.options.preset.code_header).filter(|name| !name.is_empty());
+    let code = named
+        .and_then(header)
+        .or_else(|| body.as_ref().and_then(|body| error_code(body)));
     let timing = Timing {
         sent,
         received,
@@ -101,7 +128,9 @@ pub(super) async fn exchange(inner: &Inner, call: Call<'_>) -> Result<Answered, 
     Ok(Answered {
         status: response.status(),
         redirected,
+        empty: text.is_none_or(|text| text.length() == 0),
         body,
+        code,
         response,
         retry_after,
         timing,
@@ -114,12 +143,12 @@ pub(super) async fn read_refresh(inner: &Inner, answered: Answered) -> Refreshed
     if answered.redirected {
         return Refreshed::failed(Failure::Redirected, timing);
     }
-    let code = answered.body.as_ref().and_then(|body| error_code(body));
+    let code = answered.code.clone();
     if !answered.ok() {
-        let wait = answered
-            .retry_after
-            .as_deref()
-            .and_then(|header| policy::retry_after(header, timing.received.wall));
+        // A date in it is the server's, and so is `Date`: the difference owes nothing to the clock here.
+        let now = timing.date.unwrap_or(timing.received.wall);
+        let wait = answered.retry_after.as_deref();
+        let wait = wait.and_then(|header| policy::retry_after(header, now));
         let answer = RefreshAnswer::Failed(Failure::Status(answered.status, code), wait);
         return Refreshed {
             answer,
@@ -134,7 +163,12 @@ pub(super) async fn read_refresh(inner: &Inner, answered: Answered) -> Refreshed
             user,
         },
         // A provider that reports an error under 200 (behaviour.md 1.16).
-        Err(Unusable::Malformed) if code.is_some() => {
+        Err(Unusable::Malformed)
+            if answered
+                .body
+                .as_ref()
+                .is_some_and(|body| reports_error(body)) =>
+        {
             Refreshed::failed(Failure::Status(400, code), timing)
         }
         Err(unusable) => Refreshed::failed(Failure::Malformed(unusable), timing),
@@ -155,7 +189,21 @@ pub(super) async fn tokens_of(
         tokens.lifetimes.held = false;
         return Ok((tokens, user));
     }
+    if inner.options.dialect.tokenless {
+        return cookies_of(inner, answered);
+    }
     token_set(inner, &answered.json(), true)
+}
+
+/// What an answer says whose tokens are in cookies: perhaps nothing at all. A page of HTML is not
+/// from the auth server.
+fn cookies_of(inner: &Inner, answered: &Answered) -> Result<(TokenSet, JsValue), Unusable> {
+    match &answered.body {
+        Some(body) if reports_error(body) => Err(Unusable::Malformed),
+        None if !answered.empty => Err(Unusable::Malformed),
+        Some(body) => token_set(inner, &body.whole(), true),
+        None => token_set(inner, &js_sys::Object::new(), true),
+    }
 }
 
 /// Reads a `TokenSet`: an answer's body (`wire`), or what the app handed over.
@@ -171,7 +219,8 @@ pub(super) fn token_set(
         &inner.plain_dialect
     };
     let mut tokens = read_tokens(&body, dialect)?;
-    let claims = jwt_payload(tokens.access_token.reveal());
+    let token = tokens.access_token.as_ref();
+    let claims = token.and_then(|token| jwt_payload(token.reveal()));
     if let Some(claims) = claims.and_then(|text| JsBody::parse(&JsString::from(text.as_str()))) {
         tokens.read_claims(&claims);
     }
@@ -232,12 +281,24 @@ fn outside_session(inner: &Inner, value: &JsValue) -> Result<Option<(TokenSet, J
     token_set(inner, tokens, false).map(Some).map_err(|_| ())
 }
 
-fn build(call: &Call<'_>) -> Result<Request, JsValue> {
+fn build(inner: &Inner, call: &Call<'_>) -> Result<Request, JsValue> {
+    let options = &inner.options;
     let headers = Headers::new()?;
     // Without it Laravel answers with a redirect to its login page (behaviour.md 1.19).
     headers.set("Accept", "application/json")?;
     if let Some(token) = call.bearer {
         headers.set("Authorization", &["Bearer ", token].concat())?;
+    }
+    if let Some(key) = &options.api_key {
+        headers.set(options.preset.key_header, key.reveal())?;
+    }
+    // No other site's page can send this header without being asked by CORS first.
+    if options.csrf.is_some() {
+        headers.set("X-Requested-With", "XMLHttpRequest")?;
+    }
+    if let Some((header, token)) = inner.csrf_token().filter(|_| call.method != "GET") {
+        // A cookie can hold what a header cannot: then the server asks for another one.
+        drop(headers.set(header, &token));
     }
     let init = RequestInit::new();
     init.set_method(call.method);
@@ -247,7 +308,11 @@ fn build(call: &Call<'_>) -> Result<Request, JsValue> {
     }
     init.set_headers(&headers);
     init.set_cache(RequestCache::NoStore);
-    init.set_credentials(RequestCredentials::Omit);
+    init.set_credentials(if options.uses_cookies() {
+        RequestCredentials::Include
+    } else {
+        RequestCredentials::Omit
+    });
     // A followed cross-origin redirect would post the refresh token to the new origin.
     init.set_redirect(RequestRedirect::Manual);
     init.set_referrer_policy(ReferrerPolicy::NoReferrer);

@@ -8,7 +8,7 @@ use super::js::{self, Extra, Outgoing};
 use super::options::Options;
 use super::send;
 use super::view;
-use crate::policy::{Code, Error, Policy};
+use crate::policy::{Code, Error};
 use js_sys::{Object, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -51,18 +51,22 @@ impl Core {
 
     /// Signs in with credentials.
     pub fn login(&self, credentials: Object, remember: bool) -> Promise {
-        self.promise(|inner| inner.enter(Door::Login, credentials, remember))
+        self.entrance(Door::Login, &credentials, remember)
     }
 
     /// Creates an account and signs in.
     pub fn register(&self, details: Object, remember: bool) -> Promise {
-        self.promise(|inner| inner.enter(Door::Register, details, remember))
+        self.entrance(Door::Register, &details, remember)
     }
 
     /// Renews the token now, through the shared refresh.
     pub fn refresh(&self) -> Promise {
         self.promise(|inner| async move {
             inner.load_if_stale().await;
+            if inner.options.dialect.tokenless && inner.sid().is_none() {
+                let restored = inner.enter(Door::Restore, &Object::new(), false);
+                return JsFuture::from(restored).await;
+            }
             inner.signed_in()?;
             let wanted = inner.with(|policy| policy.generation());
             JsFuture::from(inner.refresh(wanted)).await?;
@@ -123,7 +127,8 @@ impl Core {
     /// Forgets the cached answer of `getSession`.
     #[wasm_bindgen(js_name = clearSessionCache)]
     pub fn clear_session_cache(&self) {
-        self.inner.with(Policy::clear_cache);
+        let now = clock::now();
+        self.inner.with(|policy| policy.clear_cache(now));
     }
 
     /// The state now.
@@ -143,6 +148,13 @@ impl Core {
 }
 
 impl Core {
+    fn entrance(&self, door: Door, body: &Object, remember: bool) -> Promise {
+        if self.inner.disposed.get() {
+            return Promise::reject(&error::to_js(&Error::new(Code::Disposed)));
+        }
+        self.inner.enter(door, body, remember)
+    }
+
     fn promise<F, W>(&self, work: F) -> Promise
     where
         F: FnOnce(Rc<Inner>) -> W,

@@ -35,9 +35,17 @@ pub(super) fn roll() -> f64 {
 
 /// A random id of a login: 96 bits from `crypto`, in hex.
 pub(super) fn random_id() -> String {
-    let mut bytes = [0_u8; 12];
+    random_hex([0; 12])
+}
+
+/// A random key of 256 bits, in hex.
+pub(super) fn random_key() -> String {
+    random_hex([0; 32])
+}
+
+fn random_hex<const LENGTH: usize>(mut bytes: [u8; LENGTH]) -> String {
     js::fill_random(&mut bytes);
-    let mut id = String::with_capacity(24);
+    let mut id = String::with_capacity(2 * LENGTH);
     for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
         id.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
     }

@@ -1,8 +1,10 @@
 //! What all parts of one client share, and how they reach the policy.
 
+use super::account::Entering;
 use super::answer;
 use super::clock;
 use super::error;
+use super::handover::Copies;
 use super::js;
 use super::options::{Options, Place};
 use super::refresh::Running;
@@ -11,7 +13,8 @@ use super::tabs::Tabs;
 use super::view;
 use super::wake::{self, Listeners, Wake};
 use crate::policy::{
-    Code, Dead, Dialect, Error, Generation, Policy, Session, Timing, TokenFields, TokenSet,
+    Code, Dead, Dialect, Error, Generation, Output, Policy, Secret, Session, Timing, TokenFields,
+    TokenSet,
 };
 use gloo_timers::callback::Timeout;
 use js_sys::{Function, JsString, Promise};
@@ -52,8 +55,12 @@ pub(super) struct Inner {
     pub(super) host: Host,
     pub(super) storage: Storage,
     pub(super) tabs: Tabs,
+    pub(super) copies: Copies,
+    pub(super) catching_up: Cell<bool>,
     pub(super) user: RefCell<JsValue>,
     pub(super) refreshing: RefCell<Option<Running>>,
+    pub(super) entering: RefCell<Option<(Entering, Promise)>>,
+    pub(super) priming: RefCell<Option<Promise>>,
     pub(super) disposed: Cell<bool>,
     pub(super) leaving: Cell<bool>,
     /// Sign-ins that were begun, and the last one that nothing earlier may undo.
@@ -69,7 +76,7 @@ pub(super) struct Inner {
     announcing: Cell<bool>,
     /// The last write of the session failed: it lives in memory.
     pub(super) storage_lost: Cell<bool>,
-    myself: Weak<Inner>,
+    pub(super) myself: Weak<Inner>,
 }
 
 impl Inner {
@@ -90,10 +97,14 @@ impl Inner {
             let hinted = myself.clone();
             let on_hint = move || {
                 if let Some(inner) = hinted.upgrade() {
-                    inner.read_storage();
+                    inner.look_around();
                 }
             };
+            let asked = myself.clone();
+            let held = move |sid: &str| asked.upgrade()?.held(sid);
+            let talk = options.cross_tab && options.place == Place::Session;
             Self {
+                copies: Copies::open(&options.key, talk, held),
                 tabs: Tabs::open(
                     &options.key,
                     options.place != Place::Memory,
@@ -104,6 +115,7 @@ impl Inner {
                     fields: TokenFields::default(),
                     unit: 1000,
                     untyped: true,
+                    tokenless: options.dialect.tokenless,
                 },
                 names: Names {
                     authorization: JsString::from("authorization"),
@@ -115,6 +127,9 @@ impl Inner {
                 policy: RefCell::new(Policy::new(options.policy.clone())),
                 user: RefCell::new(JsValue::UNDEFINED),
                 refreshing: RefCell::new(None),
+                entering: RefCell::new(None),
+                priming: RefCell::new(None),
+                catching_up: Cell::new(false),
                 disposed: Cell::new(false),
                 leaving: Cell::new(false),
                 entrances: Cell::new(0),
@@ -135,6 +150,7 @@ impl Inner {
         });
         inner.listen();
         inner.load_storage();
+        inner.look_at_copies();
         Ok(inner)
     }
 
@@ -179,7 +195,7 @@ impl Inner {
         {
             return Some(value.clone());
         }
-        let token = policy.session()?.access_token.reveal();
+        let token = policy.session()?.access_token.as_ref()?.reveal();
         let value = JsString::from(["Bearer ", token].concat());
         self.header.replace(Some((generation, value.clone())));
         Some(value)
@@ -232,7 +248,17 @@ impl Inner {
         let remember = self.options.place == Place::Local
             || (remember && self.options.place == Place::Session);
         let before = self.remembered();
-        self.with(|policy| policy.sign_in(clock::random_id(), tokens, timing, remember));
+        let copies = self.options.place == Place::Session && !remember;
+        let key = Secret::new(clock::random_key()).filter(|_| copies);
+        self.with(|policy| {
+            policy.sign_in(clock::random_id(), tokens, timing, remember);
+            if let Some(key) = key {
+                policy.set_handover_key(key);
+            }
+        });
+        if copies {
+            self.copies.prune(clock::now().wall);
+        }
         if before.is_some_and(|before| before != remember) {
             self.storage.remove(!remember);
         }
@@ -255,13 +281,13 @@ impl Inner {
             self.with(|policy| policy.adopt(&found.stored, clock::now()));
         }
         self.settled.set(self.entrances.get());
-        let session = self.with(Policy::sign_out);
+        let session = self.with(|policy| policy.sign_out(clock::now()));
         self.user.replace(JsValue::UNDEFINED);
         self.header.replace(None);
         match &session {
             Some(session) => {
                 self.storage.remove_login(&session.sid);
-                self.storage.bury(&session.sid, None);
+                self.bury(&session.sid, None);
             }
             None => [false, true]
                 .into_iter()
@@ -276,8 +302,15 @@ impl Inner {
         self.user.replace(JsValue::UNDEFINED);
         self.header.replace(None);
         self.storage.remove_login(sid);
-        self.storage.bury(sid, Some(dead));
+        self.bury(sid, Some(dead));
         self.tabs.hint();
+    }
+
+    fn bury(&self, sid: &str, dead: Option<Dead>) {
+        let now = clock::now();
+        let tombstone = self.with(|policy| policy.tombstone(sid.to_owned(), dead, now));
+        self.storage.bury(tombstone);
+        self.copies.forget(sid);
     }
 
     /// Reads storage and takes over what another tab did.
@@ -359,13 +392,19 @@ impl Inner {
         view::snapshot(self, &self.policy.borrow(), clock::now())
     }
 
+    /// Looks for what other tabs did, wherever it may be.
+    fn look_around(&self) {
+        self.read_storage();
+        self.look_at_copies();
+    }
+
     fn load_storage(&self) {
         if self.options.policy.outside {
             return;
         }
         let found = self.storage.read(None);
         self.with(|policy| {
-            policy.set_visible(wake::visible());
+            policy.set_visible(wake::visible(), clock::roll());
             policy.load(&found.stored, clock::now());
         });
         self.take_user(&found);
@@ -377,7 +416,7 @@ impl Inner {
         self.on_timer();
     }
 
-    fn take_user(&self, found: &Found) {
+    pub(super) fn take_user(&self, found: &Found) {
         let theirs = found
             .stored
             .record
@@ -409,9 +448,8 @@ impl Inner {
     fn listen(&self) {
         let (heard, asked) = (self.myself.clone(), self.myself.clone());
         let concerns = move |key: Option<&str>| {
-            asked
-                .upgrade()
-                .is_some_and(|inner| inner.options.cross_tab && inner.storage.concerns(key))
+            let inner = asked.upgrade().filter(|inner| inner.options.cross_tab);
+            inner.is_some_and(|inner| inner.storage.concerns(key) || inner.copies.concerns(key))
         };
         let on_wake = move |wake| {
             if let Some(inner) = heard.upgrade() {
@@ -432,15 +470,17 @@ impl Inner {
             Wake::Leaving | Wake::Frozen | Wake::Hidden => {
                 if wake != Wake::Hidden {
                     self.tabs.suspend();
+                    self.copies.suspend();
                 }
-                self.with(|policy| policy.set_visible(false));
+                self.with(|policy| policy.set_visible(false, clock::roll()));
             }
-            Wake::Storage => self.read_storage(),
+            Wake::Storage => self.look_around(),
             Wake::Seen | Wake::Up => {
                 self.tabs.resume();
-                self.read_storage();
+                self.copies.resume();
+                self.look_around();
                 self.with(|policy| {
-                    policy.set_visible(wake::visible());
+                    policy.set_visible(wake::visible(), clock::roll());
                     policy.woke(clock::now(), wake == Wake::Up);
                 });
                 self.on_timer();
@@ -458,7 +498,7 @@ impl Inner {
     }
 
     fn arm(&self) {
-        let delay = self.policy.borrow().poll_timeout(clock::now());
+        let delay = self.policy.borrow_mut().poll_timeout(clock::now());
         let delay = delay.filter(|_| !self.disposed.get() && self.refreshing.borrow().is_none());
         let timer = delay
             .and_then(|delay| u32::try_from(delay).ok())
@@ -496,6 +536,9 @@ impl Inner {
             let output = self.policy.borrow_mut().poll_output();
             let Some(output) = output else { return };
             view::deliver(self, &output, clock::now());
+            if let Output::Event(event) = &output {
+                self.send_to_login(event);
+            }
         }
     }
 
@@ -504,5 +547,6 @@ impl Inner {
         self.timer.replace(None);
         self.listeners.replace(None);
         self.tabs.close();
+        self.copies.suspend();
     }
 }

@@ -93,6 +93,13 @@ impl Body for JsBody {
         if let Some(text) = value.as_string() {
             return Field::Text(text);
         }
-        value.as_f64().map_or(Field::Other, Field::Number)
+        if let Some(number) = value.as_f64() {
+            return Field::Number(number);
+        }
+        match value.as_bool() {
+            Some(flag) => Field::Flag(flag),
+            None if value.is_undefined() || value.is_null() => Field::Absent,
+            None => Field::Other,
+        }
     }
 }

@@ -2,7 +2,9 @@
 //! (behaviour.md 6.12).
 
 use super::js;
-use crate::policy::{Carrier, Config, Dialect, Error, Origins, Preset, TokenFields, is_secure};
+use crate::policy::{
+    CSRF, Carrier, Config, Dialect, Error, Origins, Preset, Secret, TokenFields, is_secure,
+};
 use js_sys::{Function, JsString, Object};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +20,8 @@ pub(super) enum Place {
     Local,
     /// This page only.
     Memory,
+    /// An object of the app's with Web Storage's methods.
+    Custom,
 }
 
 /// Full URLs of the auth endpoints; `None` = the server has none.
@@ -29,6 +33,14 @@ pub(super) struct Endpoints {
     pub(super) logout: Option<String>,
     pub(super) logout_all: Option<String>,
     pub(super) me: Option<String>,
+    pub(super) csrf: Option<String>,
+}
+
+/// The CSRF cookie and the request header that repeats it.
+#[derive(Clone, Debug)]
+pub(super) struct Csrf {
+    pub(super) cookie: String,
+    pub(super) header: String,
 }
 
 /// Everything a client was created with.
@@ -38,6 +50,11 @@ pub(super) struct Options {
     pub(super) origins: Origins,
     /// [`Origins::prefixes`] as JavaScript strings, so that no URL is copied on the hot path.
     pub(super) prefixes: Vec<JsString>,
+    /// What URLs of the auth server itself start with: only they get its API key and CSRF token.
+    pub(super) home: Option<JsString>,
+    pub(super) api_key: Option<Secret>,
+    /// How to guard calls that cookies go along with.
+    pub(super) csrf: Option<Csrf>,
     pub(super) carrier: Carrier,
     pub(super) refresh_method: &'static str,
     pub(super) refresh_field: String,
@@ -47,7 +64,10 @@ pub(super) struct Options {
     pub(super) parse_tokens: Option<Function>,
     pub(super) get_session: Option<Function>,
     pub(super) refresh_session: Option<Function>,
+    pub(super) is_auth_error: Option<Function>,
+    pub(super) login_url: Option<Url>,
     pub(super) place: Place,
+    pub(super) adapter: Option<Object>,
     pub(super) key: String,
     pub(super) refresh_timeout: i64,
     pub(super) cross_tab: bool,
@@ -58,13 +78,17 @@ pub(super) struct Options {
 /// Boxed, so that the many places that can fail pass a pointer on and not the error itself.
 type Checked<T = ()> = Result<T, Box<Error>>;
 
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 28] = [
     "baseUrl",
     "allowedOrigins",
     "preset",
     "endpoints",
     "clientId",
     "scope",
+    "apiKey",
+    "csrf",
+    "isAuthError",
+    "loginUrl",
     "refreshCall",
     "tokenFields",
     "lifetimeUnit",
@@ -85,8 +109,19 @@ const KNOWN: [&str; 24] = [
     // TypeScript's, but it may stand in the object all the same.
     "logger",
 ];
-const ENDPOINTS: [&str; 6] = ["login", "register", "refresh", "logout", "logoutAll", "me"];
+const ENDPOINTS: [&str; 7] = [
+    "login",
+    "register",
+    "refresh",
+    "logout",
+    "logoutAll",
+    "me",
+    "csrf",
+];
 
+const SEND: &str = "must be 'json', 'form', 'bearer' or 'cookie'";
+const PLACE: &str =
+    "must be 'session', 'local', 'memory' or an object with getItem, setItem and removeItem";
 const CLEAR: &str = "must be https, or http on this machine: tokens do not travel in clear";
 const EXACT: &str =
     "must list exact origins such as 'https://api.example.com', https or on this machine";
@@ -121,6 +156,9 @@ impl Options {
             endpoints: Endpoints::default(),
             origins: Origins::default(),
             prefixes: Vec::new(),
+            home: None,
+            api_key: None,
+            csrf: None,
             carrier: preset.carrier,
             refresh_method: "POST",
             refresh_field: preset.field.to_owned(),
@@ -130,17 +168,26 @@ impl Options {
                 fields: TokenFields::default(),
                 unit: 1000,
                 untyped: preset.untyped,
+                tokenless: preset.is_tokenless(),
             },
             parse_tokens: None,
             get_session: None,
             refresh_session: None,
+            is_auth_error: None,
+            login_url: None,
             place: Place::Session,
+            adapter: None,
             key: String::new(),
             refresh_timeout: 10_000,
             cross_tab: true,
             transport: None,
             policy: Config::default(),
         }
+    }
+
+    /// Whether auth calls take cookies along.
+    pub(super) fn uses_cookies(&self) -> bool {
+        self.carrier == Carrier::Cookie
     }
 
     fn read_endpoints(&mut self, object: &Object, base: Option<&str>) -> Checked {
@@ -157,6 +204,7 @@ impl Options {
             ("logout", preset.logout, &mut endpoints.logout),
             ("logoutAll", preset.logout_all, &mut endpoints.logout_all),
             ("me", preset.me, &mut endpoints.me),
+            ("csrf", preset.csrf, &mut endpoints.csrf),
         ] {
             *slot = read_endpoint(&given, name, path, base)?;
         }
@@ -179,14 +227,18 @@ impl Options {
             }
         }
         let own = &self.endpoints;
-        let own = [
+        let urls = [
             &own.login,
             &own.register,
             &own.refresh,
             &own.logout,
             &own.logout_all,
+            &own.csrf,
         ];
-        self.origins = Origins::new(&origins, own.into_iter().flatten().cloned().collect());
+        self.origins = Origins::new(&origins, urls.into_iter().flatten().cloned().collect());
+        let home = own.refresh.as_deref().or(base);
+        let home = home.and_then(|home| http_url(home, None));
+        self.home = home.map(|home| JsString::from([home.origin().as_str(), "/"].concat()));
         let prefixes = self.origins.prefixes().iter();
         self.prefixes = prefixes
             .map(|prefix| JsString::from(prefix.as_str()))
@@ -207,9 +259,8 @@ impl Options {
             Some("json") => Carrier::Json,
             Some("form") => Carrier::Form,
             Some("bearer") => Carrier::Bearer,
-            Some(_) => {
-                return wrong("refreshCall.send", "must be 'json', 'form' or 'bearer'");
-            }
+            Some("cookie") => Carrier::Cookie,
+            Some(_) => return wrong("refreshCall.send", SEND),
         };
         self.refresh_method = match given.method.as_deref() {
             None | Some("POST") => "POST",
@@ -250,10 +301,17 @@ impl Options {
     fn read_sources(&mut self, object: &Object) -> Checked {
         self.client_id = text(object, "clientId")?;
         self.scope = text(object, "scope")?;
+        self.api_key = match text(object, "apiKey")?.map(Secret::new) {
+            Some(None) => return wrong("apiKey", "must be visible ASCII characters"),
+            key => key.flatten(),
+        };
+        self.read_csrf(object)?;
+        self.login_url = read_login_url(object)?;
         for (name, slot) in [
             ("parseTokens", &mut self.parse_tokens),
             ("getSession", &mut self.get_session),
             ("refreshSession", &mut self.refresh_session),
+            ("isAuthError", &mut self.is_auth_error),
             ("fetch", &mut self.transport),
         ] {
             *slot = function(object, name)?;
@@ -261,14 +319,47 @@ impl Options {
         Ok(())
     }
 
+    /// Only servers that are known to expect them get headers of ours: others may not allow them.
+    fn read_csrf(&mut self, object: &Object) -> Checked {
+        let given = match member(object, "csrf") {
+            None if self.preset.is_tokenless() => Object::new(),
+            None => return Ok(()),
+            Some(value) => plain(&value, "csrf")?,
+        };
+        only(&given, "csrf.", &["cookie", "header"])?;
+        let name = |member: &str, usual: &str| -> Checked<String> {
+            let name = text(&given, member)?.unwrap_or_else(|| usual.to_owned());
+            // A cookie's name and a header's are tokens of RFC 9110 §5.6.2.
+            let fits =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            if name.bytes().all(fits) {
+                return Ok(name);
+            }
+            wrong(
+                &["csrf.", member].concat(),
+                "must be the name of a cookie or a header",
+            )
+        };
+        let csrf = Csrf {
+            cookie: name("cookie", CSRF.0)?,
+            header: name("header", CSRF.1)?,
+        };
+        self.csrf = Some(csrf).filter(|_| self.uses_cookies());
+        Ok(())
+    }
+
     /// Where the session is kept, and under which name: a fixed prefix and a name that cannot come
     /// from a URL (behaviour.md 6.15).
     fn read_keeping(&mut self, object: &Object) -> Checked {
-        self.place = match text(object, "storage")?.as_deref() {
-            None | Some("session") => Place::Session,
-            Some("local") => Place::Local,
-            Some("memory") => Place::Memory,
-            Some(_) => return wrong("storage", "must be 'session', 'local' or 'memory'"),
+        let storage = member(object, "storage");
+        self.adapter = storage.as_ref().and_then(adapter);
+        let place = storage.as_ref().map(JsValue::as_string);
+        self.place = match place.as_ref().map(Option::as_deref) {
+            None | Some(Some("session")) => Place::Session,
+            Some(Some("local")) => Place::Local,
+            Some(Some("memory")) => Place::Memory,
+            Some(None) if self.adapter.is_some() => Place::Custom,
+            Some(_) => return wrong("storage", PLACE),
         };
         let name = text(object, "storageKey")?;
         let name = name.as_deref().unwrap_or("default");
@@ -326,7 +417,11 @@ impl Options {
         policy.refreshable = policy.outside || self.endpoints.refresh.is_some();
         policy.access_token_refreshes =
             self.carrier == Carrier::Bearer && self.preset.refreshes_with_access_token();
+        policy.cookie_refreshes = self.carrier == Carrier::Cookie;
+        policy.csrf = self.csrf.is_some();
         policy.codes_in_body = self.preset.codes_in_body;
+        policy.dead_codes = self.preset.dead_codes;
+        policy.refresh_timeout = self.refresh_timeout;
         Ok(())
     }
 }
@@ -390,6 +485,30 @@ fn read_endpoint(
         Some(url) if !is_secure(&url.origin()) => wrong(&field, CLEAR),
         Some(url) => Ok(Some(url.href())),
     }
+}
+
+/// The page that a person is sent to for signing in: of this origin, or it could be anybody's
+/// (behaviour.md 6.14).
+fn read_login_url(object: &Object) -> Checked<Option<Url>> {
+    let Some(given) = text(object, "loginUrl")? else {
+        return Ok(None);
+    };
+    let location = js::global("location").map(|location| js::get(&location, "href"));
+    let Some(page) = location.and_then(|href| href.as_string()) else {
+        return Ok(None);
+    };
+    let here = http_url(&page, None).map(|page| page.origin());
+    match http_url(&given, Some(&page)) {
+        Some(url) if Some(url.origin()) == here => Ok(Some(url)),
+        _ => wrong("loginUrl", "must be a page of this origin"),
+    }
+}
+
+fn adapter(value: &JsValue) -> Option<Object> {
+    let methods = ["getItem", "setItem", "removeItem"];
+    let has = |name: &&str| js::get(value, name).is_function();
+    let fits = value.is_object() && methods.iter().all(|name| has(name));
+    fits.then(|| value.clone().unchecked_into())
 }
 
 fn exact_origin(text: &str) -> Checked<String> {

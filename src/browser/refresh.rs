@@ -53,6 +53,12 @@ impl Inner {
         }
     }
 
+    /// The refresh in flight, if there is one.
+    pub(super) fn running_refresh(&self) -> Option<Promise> {
+        let running = self.refreshing.borrow();
+        running.as_ref().map(|running| running.promise.clone())
+    }
+
     fn start_refresh(self: &Rc<Self>, wanted: Generation) -> Promise {
         let inner = Rc::clone(self);
         let promise = js::promise(async move {
@@ -94,19 +100,34 @@ impl Inner {
             // No lock: the app's own function must not run while one is held (behaviour.md 5.2).
             return self.plan_and_call(wanted).await;
         }
-        let Some(sid) = self.sid() else { return };
+        // A page that fell asleep gave up the lock, or its place in the queue: it asks again when it is
+        // back.
+        while !self.refresh_under_lock(wanted).await {
+            self.tabs.awake().await;
+        }
+    }
+
+    /// `false` = the page fell asleep before anything was called.
+    async fn refresh_under_lock(self: &Rc<Self>, wanted: Generation) -> bool {
+        let Some(sid) = self.sid() else { return true };
         let lock = self.tabs.lock(&sid, self.longest_wait()).await;
         self.read_storage();
-        let ready = match &lock {
-            Ok(held) => self.storage_caught_up(&sid).await && !held.is_lost(),
-            Err(WaitedTooLong) => false,
-        };
-        if !ready {
-            return self.with(Policy::refresh_not_started);
+        let held = || lock.as_ref().is_ok_and(|held| !held.is_lost());
+        let caught_up = held() && self.storage_caught_up(&sid).await;
+        let before = self.notable();
+        let ready = caught_up && self.copies_caught_up(wanted).await;
+        if !held() && self.tabs.is_asleep() {
+            return false;
         }
-        let before = self.rotation();
-        self.plan_and_call(wanted).await;
+        if !caught_up || !held() {
+            self.with(Policy::refresh_not_started);
+            return true;
+        }
+        if ready {
+            self.plan_and_call(wanted).await;
+        }
         self.release(lock, sid, before);
+        true
     }
 
     /// Gives the lock back. Whoever gets it next has to find the note of a token stored under it, so
@@ -117,10 +138,11 @@ impl Inner {
         sid: String,
         before: Option<u32>,
     ) {
-        let shared = self.remembered() == Some(true);
-        let kept = shared && !self.storage_lost.get() && !self.disposed.get();
+        let lost = self.remembered() == Some(true) && self.storage_lost.get();
         let same = self.sid().as_deref() == Some(&sid);
-        let stored = self.rotation().filter(|_| kept && same);
+        let stored = self
+            .notable()
+            .filter(|_| same && !lost && !self.disposed.get());
         if let (Some(stored), true) = (stored, stored > before) {
             let inner = Rc::clone(self);
             spawn_local(async move {
@@ -157,6 +179,8 @@ impl Inner {
     }
 
     async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {
+        // Getting here took turns of the event loop: what follows must not write over a sign-out.
+        self.read_storage();
         let plan = self.with(|policy| policy.plan_refresh(wanted, clock::now(), js::online()));
         let Some(plan) = plan else { return };
         let Some(answer) = plan.known.clone() else {
@@ -179,9 +203,22 @@ impl Inner {
         );
     }
 
+    /// Notes in storage that a call goes out: a page that comes after this one has to know that its
+    /// answer may be lost (behaviour.md 5.5, 5.14). Not worth a word if it fails.
+    fn write_ahead(&self) {
+        if self.options.policy.outside {
+            return;
+        }
+        if let Some(record) = self.with(|policy| policy.record()) {
+            let user = self.user.borrow().clone();
+            self.storage.write(&record, &user);
+        }
+    }
+
     /// Waits for the answer as long as `refreshTimeout` allows. A token that comes later is still
     /// the only valid one, so it is committed when it comes (behaviour.md 2.5).
     async fn call_with_deadline(self: &Rc<Self>, plan: RefreshPlan) {
+        self.write_ahead();
         let flight = Rc::new(Flight::default());
         let sent = clock::now();
         let landing = self.launch(plan.clone(), Rc::clone(&flight));
@@ -214,9 +251,11 @@ impl Inner {
     }
 
     async fn call_server(self: &Rc<Self>, plan: &RefreshPlan) -> Refreshed {
-        let Some(credential) = &plan.credential else {
+        if self.options.policy.outside {
             return self.call_outside().await;
-        };
+        }
+        let credential = plan.credential.as_ref();
+        let credential = credential.map(crate::policy::Secret::reveal);
         let sent = clock::now();
         let Some(url) = &self.options.endpoints.refresh else {
             return Refreshed::failed(
@@ -228,12 +267,12 @@ impl Inner {
                 },
             );
         };
-        let body = self.refresh_body(credential.reveal());
+        let body = credential.and_then(|credential| self.refresh_body(credential));
         let call = Call {
             url,
             method: self.options.refresh_method,
             body,
-            bearer: (self.options.carrier == Carrier::Bearer).then(|| credential.reveal()),
+            bearer: credential.filter(|_| self.options.carrier == Carrier::Bearer),
             keepalive: false,
         };
         if let Ok(answered) = answer::exchange(self, call).await {
@@ -268,7 +307,7 @@ impl Inner {
     fn refresh_body(&self, token: &str) -> Option<(&'static str, JsValue)> {
         let options = &self.options;
         match options.carrier {
-            Carrier::Bearer => None,
+            Carrier::Bearer | Carrier::Cookie => None,
             Carrier::Json => {
                 let object = Object::new();
                 js::set(&object, &options.refresh_field, &JsValue::from_str(token));
@@ -292,24 +331,34 @@ impl Inner {
             timing,
             user,
         } = landed;
+        let renewed = matches!(answer, RefreshAnswer::Tokens(_));
         let found = self.storage.read(self.remembered());
         let roll = clock::roll();
         let commit =
             self.with(|policy| policy.finish_refresh(plan, answer, timing, &found.stored, roll));
+        if commit == Commit::Store && user.is_object() {
+            self.user.replace(user);
+        }
+        if commit == Commit::Store && renewed {
+            self.note_credential();
+        }
+        self.apply(commit);
+    }
+
+    /// Does to storage what the policy says.
+    pub(super) fn apply(self: &Rc<Self>, commit: Commit) {
         match commit {
-            Commit::Store => {
-                if user.is_object() {
-                    self.user.replace(user);
-                }
-                self.write_storage();
-            }
+            Commit::Store => self.write_storage(),
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
+            Commit::Abandon(sid) => self.storage.remove_login(&sid),
             Commit::Keep => {}
             Commit::Revoke(tokens) => {
                 let inner = Rc::clone(self);
                 spawn_local(async move {
                     let refresh = tokens.refresh_token.as_ref();
-                    inner.say_goodbye(&tokens.access_token, refresh).await;
+                    inner
+                        .say_goodbye(tokens.access_token.as_ref(), refresh)
+                        .await;
                 });
             }
         }

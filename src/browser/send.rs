@@ -4,18 +4,13 @@ use super::clock::{self, Alarm};
 use super::error;
 use super::inner::Inner;
 use super::js::{self, Extra, Outgoing};
-use super::json::JsBody;
-use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict, error_code};
-use js_sys::{JsString, Promise};
+use super::peek;
+use crate::policy::{Answer, Attempt, Code, Error, Step, Verdict};
+use js_sys::{Array, Object, Promise};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Response};
-
-/// The largest error body that is looked into, bytes (behaviour.md 3.18).
-const LARGEST_PEEK: f64 = 65_536.0;
-/// The longest such a look may take, ms.
-const LONGEST_PEEK: i64 = 2_000;
 
 /// A request under the policy's care.
 struct Sending {
@@ -25,7 +20,8 @@ struct Sending {
     /// A second copy for the replay; the body of the first is spent by sending it.
     spare: Option<Outgoing>,
     extra: Extra,
-    sent: bool,
+    /// How often it was sent.
+    sends: u8,
     /// The 401 that goes to the caller if there is no replay.
     refused: Option<Response>,
 }
@@ -47,7 +43,7 @@ pub(super) fn fetch(inner: &Rc<Inner>, request: Outgoing, extra: Extra) -> Promi
         request,
         spare: None,
         extra,
-        sent: false,
+        sends: 0,
         refused: None,
     };
     let first = match sending.step() {
@@ -82,6 +78,23 @@ fn init_of(extra: &Extra) -> JsValue {
     }
 }
 
+/// The same for a request that must not be redirected.
+fn unredirected(request: &Outgoing, extra: &Extra) -> JsValue {
+    let init = Object::new();
+    // Any member resets the referrer, so that has to go along.
+    for name in ["referrer", "referrerPolicy"] {
+        js::set(&init, name, &js::get(request, name));
+    }
+    let given = init_of(extra);
+    if given.is_object() {
+        Object::assign(&init, given.unchecked_ref());
+    }
+    if js::get(request, "redirect") == JsValue::from_str("follow") {
+        js::set(&init, "redirect", &JsValue::from_str("error"));
+    }
+    init.into()
+}
+
 impl Sending {
     fn step(&mut self) -> Step {
         let (inner, request) = (&self.inner, &self.request);
@@ -97,6 +110,10 @@ impl Sending {
                     let response: Response = JsFuture::from(answer).await?.unchecked_into();
                     match self.judge(&response).await {
                         Verdict::Again => self.refused = Some(response),
+                        Verdict::Prime => {
+                            self.wait(&self.inner.prime()).await?;
+                            self.refused = Some(response);
+                        }
                         _ => return Ok(response.into()),
                     }
                 }
@@ -126,27 +143,50 @@ impl Sending {
             .spare
             .take()
             .unwrap_or_else(|| Clone::clone(&self.request));
-        if bearer {
-            self.keep_spare();
-            if let Some(value) = self.inner.authorization()
-                && let Err(refused) = outgoing
-                    .headers_js()
-                    .set_js(&self.inner.names.authorization, &value)
-            {
-                return Promise::reject(&refused);
-            }
+        let cookies = self.inner.options.csrf.is_some();
+        if bearer || cookies {
+            self.keep_spare(&outgoing);
         }
-        self.inner.native_fetch(&outgoing, &init_of(&self.extra))
+        if let Some(value) = self.inner.authorization().filter(|_| bearer)
+            && let Err(refused) = outgoing
+                .headers_js()
+                .set_js(&self.inner.names.authorization, &value)
+        {
+            return Promise::reject(&refused);
+        }
+        self.add_key(&outgoing);
+        let init = if cookies && self.inner.add_csrf(&outgoing) {
+            unredirected(&outgoing, &self.extra)
+        } else {
+            init_of(&self.extra)
+        };
+        self.inner.native_fetch(&outgoing, &init)
+    }
+
+    /// The public key that servers behind a gateway want beside the token (Supabase).
+    fn add_key(&self, outgoing: &Outgoing) {
+        let options = &self.inner.options;
+        let Some(key) = &options.api_key else { return };
+        let (name, headers) = (options.preset.key_header, outgoing.headers());
+        if self.inner.is_home(outgoing) && headers.has(name) == Ok(false) {
+            drop(headers.set(name, key.reveal()));
+        }
     }
 
     /// Copies the request before its body is spent. Requests without a body can be sent twice as
-    /// they are, and a stream is not copied (behaviour.md 4.9, 4.10).
-    fn keep_spare(&mut self) {
-        if !self.sent && self.is_replayable() && self.has_body() {
-            let copy = web_sys::Request::clone(&self.request);
+    /// they are, and a stream is not copied (behaviour.md 4.9, 4.10). A third time comes only where a
+    /// CSRF token and an access token were both refused.
+    fn keep_spare(&mut self, outgoing: &Outgoing) {
+        let most = if self.inner.options.csrf.is_some() {
+            2
+        } else {
+            1
+        };
+        if self.sends < most && self.is_replayable() && self.has_body() {
+            let copy = web_sys::Request::clone(outgoing);
             self.spare = copy.ok().map(JsCast::unchecked_into);
         }
-        self.sent = true;
+        self.sends = self.sends.saturating_add(1);
     }
 
     fn has_body(&self) -> bool {
@@ -161,9 +201,12 @@ impl Sending {
 
     async fn judge(&mut self, response: &Response) -> Verdict {
         let status = response.status();
-        if status != 401 {
+        let auth_error = self.ask_app(response, status).await;
+        let refused = auth_error.unwrap_or(status == 401);
+        if !refused && status != 419 {
             let answer = Answer {
                 status,
+                auth_error,
                 ..Answer::default()
             };
             return self
@@ -174,6 +217,7 @@ impl Sending {
         let challenge = response.headers().get("www-authenticate").ok().flatten();
         let answer = Answer {
             status,
+            auth_error,
             redirected_away: response.redirected()
                 && !self.inner.options.origins.allows(&response.url()),
             replayable: self.is_replayable() && (!self.has_body() || self.spare.is_some()),
@@ -186,7 +230,7 @@ impl Sending {
         if verdict != Verdict::Peek {
             return verdict;
         }
-        let code = peek(response).await;
+        let code = peek::code_in(response).await;
         self.inner.read_storage();
         let sid = self.inner.sid();
         let verdict = self.inner.with(|policy| {
@@ -196,6 +240,19 @@ impl Sending {
             self.inner.forget_ended(&sid, dead);
         }
         verdict
+    }
+
+    /// What the app says of an answer that is an error: whether it is about the token. It gets a copy,
+    /// and no longer than a look takes (behaviour.md 2.7).
+    async fn ask_app(&self, response: &Response, status: u16) -> Option<bool> {
+        let ask = self.inner.options.is_auth_error.as_ref();
+        let ask = ask.filter(|_| status >= 400)?;
+        let copy = Response::clone(response).ok()?;
+        let patience = Alarm::after(peek::LONGEST);
+        let asked = js::call_user(ask, &Array::of1(&copy));
+        let said = JsFuture::from(js::race(&asked, patience.promise())).await;
+        js::cancel_body(&copy);
+        said.ok()?.as_bool()
     }
 
     /// Waits for something shared, but no longer than the caller wants (behaviour.md 4.15).
@@ -212,23 +269,6 @@ fn is_exempt(inner: &Inner, request: &Outgoing) -> bool {
         .options
         .origins
         .is_endpoint(&String::from(request.url_js()))
-}
-
-/// The code in the JSON body of a 401, from a copy, so that the caller's stays unread.
-async fn peek(response: &Response) -> Option<String> {
-    let headers = response.headers();
-    let kind = headers.get("content-type").ok().flatten()?;
-    let length = headers.get("content-length").ok().flatten();
-    let long = length.is_some_and(|length| js_sys::parse_float(&length) > LARGEST_PEEK);
-    if !kind.contains("json") || long {
-        return None;
-    }
-    let copy = Response::clone(response).ok()?;
-    let patience = Alarm::after(LONGEST_PEEK);
-    let text = JsFuture::from(js::race(&copy.text().ok()?, patience.promise()))
-        .await
-        .ok()?;
-    error_code(&JsBody::parse(text.dyn_ref::<JsString>()?)?)
 }
 
 /// A promise that rejects with the signal's own reason, and a listener that goes when it is dropped.

@@ -4,19 +4,22 @@
 use super::js;
 use super::json::{JsBody, stringify};
 use super::options::{Options, Place};
-use crate::policy::{Breaker, Dead, Record, Secret, Session, Stored, Tombstone};
+use crate::policy::{Body, Field, Record, Stored, Tombstone};
 use gloo_storage::{LocalStorage, SessionStorage, Storage as _};
-use js_sys::{JsString, Object};
+use js_sys::{Array, Function, JsString, Object};
 use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 
 /// The version of the record's shape. A newer one is left alone (behaviour.md 5.16).
-const VERSION: i64 = 1;
+const VERSION: f64 = 1.0;
+/// How many logins that ended are remembered, so that a page which slept through several learns of
+/// its own.
+const LONGEST_MEMORY: usize = 8;
 
-/// The session record and the tombstone of one client.
+/// The session record and the tombstones of one client.
 pub(super) struct Storage {
     key: String,
-    tombstone_key: String,
+    tombstones_key: String,
     /// Endpoint and client the session belongs to: it is good for no other (behaviour.md 6.8).
     binding: String,
     place: Place,
@@ -34,18 +37,26 @@ pub(super) struct Found {
 impl Storage {
     /// Probes what is there. Never throws: blocked storage is memory.
     pub(super) fn open(options: &Options) -> Self {
-        let wanted = options.place != Place::Memory;
+        let own = options.adapter.as_ref();
+        let own = || own.map(|own| Clone::clone(own).unchecked_into::<web_sys::Storage>());
         let refresh = options.endpoints.refresh.as_deref().unwrap_or_default();
         Self {
-            tombstone_key: [&options.key, ":ended"].concat(),
+            tombstones_key: [&options.key, ":ended"].concat(),
             binding: [
                 refresh,
                 " ",
                 options.client_id.as_deref().unwrap_or_default(),
             ]
             .concat(),
-            session: (wanted && works("sessionStorage")).then(SessionStorage::raw),
-            local: works("localStorage").then(LocalStorage::raw),
+            session: match options.place {
+                Place::Memory => None,
+                Place::Custom => own(),
+                _ => of_tab(),
+            },
+            local: match options.place {
+                Place::Custom => own(),
+                _ => works("localStorage").then(LocalStorage::raw),
+            },
             key: options.key.clone(),
             place: options.place,
             corrupt: Cell::new(false),
@@ -55,7 +66,7 @@ impl Storage {
     /// Whether a storage that was asked for is blocked.
     pub(super) fn degraded(&self) -> bool {
         match self.place {
-            Place::Memory => false,
+            Place::Memory | Place::Custom => false,
             Place::Session => self.session.is_none(),
             Place::Local => self.local.is_none(),
         }
@@ -70,6 +81,7 @@ impl Storage {
     pub(super) fn place_name(&self, remember: bool) -> &'static str {
         match (self.place, self.slot(remember)) {
             (Place::Memory, _) | (_, None) => "memory",
+            (Place::Custom, _) => "custom",
             (Place::Local, _) => "local",
             (Place::Session, _) if remember => "local",
             (Place::Session, _) => "session",
@@ -79,15 +91,8 @@ impl Storage {
     /// Whether a session of another kind than `remember` may be there (a tab that knows of none looks
     /// in both places; one that has a session looks where that is kept).
     pub(super) fn read(&self, current: Option<bool>) -> Found {
-        let tombstone = self
-            .local
-            .as_ref()
-            .and_then(|storage| self.read_tombstone(storage));
-        let buried = |sid: &str| {
-            tombstone
-                .as_ref()
-                .is_some_and(|tombstone| tombstone.sid == sid)
-        };
+        let tombstones = self.read_tombstones();
+        let buried = |sid: &str| tombstones.iter().any(|tombstone| tombstone.sid == sid);
         let found = match current {
             Some(remember) => self.read_slot(remember),
             None => [false, true]
@@ -99,9 +104,29 @@ impl Storage {
             (Some(record), user)
         });
         Found {
-            stored: Stored { record, tombstone },
+            stored: Stored { record, tombstones },
             user,
         }
+    }
+
+    /// The record of this tab's own storage as text, for a copy of this tab.
+    pub(super) fn own_text(&self) -> Option<JsString> {
+        let text = read_item(self.slot(false)?, &self.key)?;
+        Some(JsString::from(text))
+    }
+
+    /// What a copy of this tab handed over. It is no better than what is found in storage.
+    pub(super) fn read_copy(&self, text: &JsString) -> Option<Found> {
+        let body = JsBody::parse(text).filter(|body| !is_newer(body))?;
+        let record = Record::read(&body)?;
+        let ours = body.text("for").as_deref() == Some(self.binding.as_str());
+        ours.then(|| Found {
+            stored: Stored {
+                record: Some(record),
+                tombstones: self.read_tombstones(),
+            },
+            user: body.value("user"),
+        })
     }
 
     /// Writes a record and reads it back; `false` = the browser did not take it.
@@ -115,7 +140,7 @@ impl Storage {
         };
         let text = String::from(text);
         let written = storage.set_item(&self.key, &text).is_ok();
-        written && storage.get_item(&self.key).ok().flatten() == Some(text)
+        written && read_item(storage, &self.key) == Some(text)
     }
 
     /// Removes the record from the place of remembered, or of other, sessions.
@@ -140,25 +165,25 @@ impl Storage {
         }
     }
 
-    /// Notes that a login ended, where every tab can see it. It holds no secret.
-    pub(super) fn bury(&self, sid: &str, dead: Option<Dead>) {
+    /// Notes that a login ended, where every tab can see it.
+    pub(super) fn bury(&self, tombstone: Tombstone) {
         let Some(storage) = &self.local else { return };
+        let mut ended = self.read_tombstones();
+        ended.retain(|other| other.sid != tombstone.sid);
+        ended.insert(0, tombstone);
+        ended.truncate(LONGEST_MEMORY);
+        let list: Array = ended.iter().map(|one| object_of(one.fields())).collect();
         let note = Object::new();
-        js::set(&note, "v", &JsValue::from_f64(1.0));
-        js::set(&note, "sid", &JsValue::from_str(sid));
-        js::set(
-            &note,
-            "dead",
-            &dead.map_or(JsValue::NULL, |dead| JsValue::from_str(dead.as_str())),
-        );
+        js::set(&note, "v", &JsValue::from_f64(VERSION));
+        js::set(&note, "ended", &list);
         if let Ok(text) = stringify(&note) {
-            drop(storage.set_item(&self.tombstone_key, &String::from(text)));
+            drop(storage.set_item(&self.tombstones_key, &String::from(text)));
         }
     }
 
     /// Whether a storage event with this key is about us; no key = everything was cleared.
     pub(super) fn concerns(&self, key: Option<&str>) -> bool {
-        key.is_none_or(|key| key == self.key || key == self.tombstone_key)
+        key.is_none_or(|key| key == self.key || key == self.tombstones_key)
     }
 
     fn slot(&self, remember: bool) -> Option<&web_sys::Storage> {
@@ -166,35 +191,31 @@ impl Storage {
             Place::Memory => None,
             Place::Local => self.local.as_ref(),
             Place::Session if remember => self.local.as_ref(),
-            Place::Session => self.session.as_ref(),
+            Place::Session | Place::Custom => self.session.as_ref(),
         }
     }
 
     /// Whether a later keepfresh wrote what is there: that is not ours to change.
     fn is_newer(&self, storage: &web_sys::Storage) -> bool {
-        let text = storage.get_item(&self.key).ok().flatten();
-        let body = text.and_then(|text| JsBody::parse(&JsString::from(text.as_str())));
-        let version = body.and_then(|body| body.integer("v"));
-        version.is_some_and(|version| version > VERSION)
+        let body = read_item(storage, &self.key).and_then(|text| parse(&text));
+        body.is_some_and(|body| is_newer(&body))
     }
 
     fn read_slot(&self, remember: bool) -> Option<(Record, JsValue)> {
         let storage = self.slot(remember)?;
-        let text = storage.get_item(&self.key).ok().flatten()?;
-        let body = JsBody::parse(&JsString::from(text.as_str()));
-        if body
-            .as_ref()
-            .and_then(|body| body.integer("v"))
-            .is_some_and(|version| version > VERSION)
-        {
+        let text = read_item(storage, &self.key)?;
+        let body = parse(&text);
+        if body.as_ref().is_some_and(is_newer) {
             return None;
         }
-        let record = body.as_ref().and_then(decode);
-        if record.is_none() {
+        let Some((body, mut record)) = body.and_then(|body| {
+            let record = Record::read(&body)?;
+            Some((body, record))
+        }) else {
             drop(storage.remove_item(&self.key));
             self.corrupt.set(true);
-        }
-        let (mut record, body) = (record?, body?);
+            return None;
+        };
         if body.text("for").as_deref() != Some(self.binding.as_str()) {
             return None;
         }
@@ -202,15 +223,30 @@ impl Storage {
         Some((record, body.value("user")))
     }
 
-    fn read_tombstone(&self, storage: &web_sys::Storage) -> Option<Tombstone> {
-        let text = storage.get_item(&self.tombstone_key).ok().flatten()?;
-        let body = JsBody::parse(&JsString::from(text.as_str()))?;
-        let dead = body.text("dead").and_then(|text| Dead::named(&text));
-        Some(Tombstone {
-            sid: body.text("sid")?,
-            dead,
-        })
+    fn read_tombstones(&self) -> Vec<Tombstone> {
+        let storage = self.local.as_ref();
+        let text = storage.and_then(|storage| read_item(storage, &self.tombstones_key));
+        let ended = text
+            .and_then(|text| parse(&text))
+            .map(|body| body.value("ended"));
+        let Some(Ok(list)) = ended.map(JsCast::dyn_into::<Array>) else {
+            return Vec::new();
+        };
+        let read = |one: JsValue| JsBody::of(&one).and_then(|one| Tombstone::read(&one));
+        list.iter().take(LONGEST_MEMORY).filter_map(read).collect()
     }
+}
+
+/// The tab's own storage, where there is one.
+pub(super) fn of_tab() -> Option<web_sys::Storage> {
+    works("sessionStorage").then(SessionStorage::raw)
+}
+
+/// What is stored there as text: an adapter of the app's may give anything.
+fn read_item(storage: &web_sys::Storage, key: &str) -> Option<String> {
+    let get: Function = js::get(storage, "getItem").dyn_into().ok()?;
+    let item = get.call1(storage, &JsValue::from_str(key)).ok()?;
+    item.as_string()
 }
 
 /// gloo's `raw()` throws where storage is blocked, and some browsers only throw on use.
@@ -222,71 +258,34 @@ fn works(name: &str) -> bool {
     })
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "ms since the epoch are exact in f64"
-)]
+/// The record as text, with what is not the policy's: whose session it is, and the person.
 fn encode(record: &Record, user: &JsValue, binding: &str) -> Option<JsString> {
-    let session = &record.session;
-    let (failures, opened_at, not_before) = record.breaker.parts();
-    let object = Object::new();
-    let number = |name: &str, value: i64| js::set(&object, name, &JsValue::from_f64(value as f64));
-    let maybe =
-        |name: &str, value: Option<i64>| value.into_iter().for_each(|value| number(name, value));
-    number("v", VERSION);
-    number("rotation", i64::from(session.rotation));
-    number("issued_at", session.issued_at);
-    maybe("expires_at", session.expires_at);
-    maybe("refresh_expires_at", session.refresh_expires_at);
-    number("failures", i64::from(failures));
-    maybe("opened_at", opened_at);
-    number("not_before", not_before);
-    js::set(&object, "sid", &JsValue::from_str(&session.sid));
+    let object = object_of(record.fields());
+    js::set(&object, "v", &JsValue::from_f64(VERSION));
     js::set(&object, "for", &JsValue::from_str(binding));
-    js::set(&object, "dead", &JsValue::from_bool(session.dead));
-    js::set(
-        &object,
-        "access_token",
-        &JsValue::from_str(session.access_token.reveal()),
-    );
-    if let Some(token) = &session.refresh_token {
-        js::set(&object, "refresh_token", &JsValue::from_str(token.reveal()));
-    }
     js::set(&object, "user", user);
     stringify(&object).ok()
 }
 
-/// Believes nothing: types, sizes and the characters of tokens are checked.
-fn decode(body: &JsBody) -> Option<Record> {
-    const LATEST: i64 = 10_000_000_000_000;
-    let moment = |name: &str| body.integer(name).filter(|at| (0..=LATEST).contains(at));
-    let small = |name: &str| {
-        body.integer(name)
-            .and_then(|number| u32::try_from(number).ok())
-    };
-    let sid = body
-        .text("sid")
-        .filter(|sid| !sid.is_empty() && sid.len() <= 64)?;
-    let refresh_token = match body.text("refresh_token") {
-        None => None,
-        Some(token) => Some(Secret::new(token)?),
-    };
-    let session = Session {
-        sid,
-        rotation: small("rotation")?,
-        access_token: Secret::new(body.text("access_token")?)?,
-        refresh_token,
-        issued_at: moment("issued_at")?,
-        expires_at: moment("expires_at"),
-        deadline: None,
-        refresh_expires_at: moment("refresh_expires_at"),
-        remember: false,
-        dead: body.value("dead") == JsValue::TRUE,
-    };
-    let breaker = Breaker::stored(
-        small("failures").unwrap_or(0),
-        moment("opened_at"),
-        moment("not_before").unwrap_or(0),
-    );
-    Some(Record { session, breaker })
+fn object_of(fields: Vec<(&'static str, Field)>) -> Object {
+    let object = Object::new();
+    for (name, field) in fields {
+        let value = match field {
+            Field::Absent | Field::Other => continue,
+            Field::Flag(flag) => JsValue::from_bool(flag),
+            Field::Number(number) => JsValue::from_f64(number),
+            Field::Text(text) => JsValue::from_str(&text),
+        };
+        js::set(&object, name, &value);
+    }
+    object
+}
+
+fn parse(text: &str) -> Option<JsBody> {
+    JsBody::parse(&JsString::from(text))
+}
+
+/// Whether a later keepfresh wrote it.
+fn is_newer(body: &JsBody) -> bool {
+    matches!(body.get("v"), Field::Number(version) if version > VERSION)
 }

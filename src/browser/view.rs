@@ -1,7 +1,7 @@
 //! What JavaScript sees: plain objects with its names and without any token.
 
 use super::inner::Inner;
-use crate::policy::{Event, Log, Metrics, Now, Output, Policy, Session};
+use crate::policy::{Code, Ending, Event, Log, Metrics, Now, Output, Policy, Session};
 use serde::Serialize;
 use serde_wasm_bindgen::Serializer;
 use wasm_bindgen::prelude::*;
@@ -26,6 +26,19 @@ struct SnapshotView<'a> {
     retry_at: Option<f64>,
     error: Option<&'a str>,
     persisted: &'a str,
+    ended: Option<EndView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EndView {
+    reason: &'static str,
+    message: &'static str,
+    at: f64,
+    elsewhere: Option<bool>,
+    status: Option<u16>,
+    issued_at: Option<f64>,
+    refreshes: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -101,7 +114,12 @@ pub(super) fn snapshot(inner: &Inner, policy: &Policy, now: Now) -> JsValue {
         session: session.map(|session| session_view(inner, session)),
         refresh_at: policy.refresh_at().map(number),
         retry_at: policy.retry_at(now).map(number),
-        error: policy.last_failure().map(|error| error.code.as_str()),
+        error: policy
+            .last_failure()
+            .map(|error| error.code)
+            .or(inner.storage_lost.get().then_some(Code::Storage))
+            .map(Code::as_str),
+        ended: policy.ending().map(end_view),
         persisted: if inner.storage_lost.get() {
             "memory"
         } else {
@@ -135,6 +153,18 @@ pub(super) fn deliver(inner: &Inner, output: &Output, now: Now) {
     match output {
         Output::Event(event) => drop(inner.host.event(event.name(), &to_js(&event_view(event)))),
         Output::Log(log) => drop(inner.host.log(&to_js(&log_view(log, now)))),
+    }
+}
+
+fn end_view(ending: &Ending) -> EndView {
+    EndView {
+        reason: ending.reason(),
+        message: ending.message(),
+        at: number(ending.at),
+        elsewhere: ending.elsewhere,
+        status: ending.status,
+        issued_at: ending.issued_at.map(number),
+        refreshes: ending.refreshes,
     }
 }
 
@@ -185,7 +215,8 @@ fn event_view(event: &Event) -> Detail<'_> {
             reason: Some(if *corrupt { "corrupt" } else { "blocked" }),
             ..Detail::default()
         },
-        Event::SuspiciousActivity { refreshes } => Detail {
+        Event::SuspiciousActivity { reason, refreshes } => Detail {
+            reason: Some(reason.as_str()),
             refreshes: Some(*refreshes),
             ..Detail::default()
         },
@@ -225,6 +256,10 @@ fn log_view(log: &Log, now: Now) -> Detail<'_> {
             ..Detail::default()
         },
         Log::RefreshFailed(error) => error_view(error),
+        Log::SignOutUnconfirmed { status } => Detail {
+            status: *status,
+            ..Detail::default()
+        },
         _ => Detail::default(),
     };
     view.level = Some(level);

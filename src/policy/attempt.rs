@@ -17,6 +17,7 @@ pub struct Attempt {
     replayed: bool,
     refused: bool,
     waited: bool,
+    primed: bool,
     asked: bool,
     peeked: bool,
     unloading: bool,
@@ -51,6 +52,8 @@ pub enum Verdict {
     Peek,
     /// Ask `next` again: the request may be replayed.
     Again,
+    /// Fetch a new CSRF token, then send it once more as it was.
+    Prime,
 }
 
 /// What the policy needs to know of an answer.
@@ -58,6 +61,9 @@ pub enum Verdict {
 pub struct Answer<'a> {
     /// The HTTP status.
     pub status: u16,
+    /// What the app says of the answer (`options.isAuthError`), if it was asked: whether it is about
+    /// the token. Otherwise 401 is.
+    pub auth_error: Option<bool>,
     /// The answer came from another origin than the request went to (behaviour.md 3.7).
     pub redirected_away: bool,
     /// The request can be sent once more: its body is not a spent stream (behaviour.md 4.10).
@@ -66,6 +72,13 @@ pub struct Answer<'a> {
     pub exempt: bool,
     /// `WWW-Authenticate`, where the page may read it.
     pub challenge: Option<&'a str>,
+}
+
+impl Answer<'_> {
+    /// Whether it refuses the token.
+    fn is_auth_error(&self) -> bool {
+        self.auth_error.unwrap_or(self.status == 401)
+    }
 }
 
 impl Policy {
@@ -99,7 +112,11 @@ impl Policy {
     /// What the answer of a sent request means. Re-read storage and [`Policy::adopt`] first when the
     /// status is 401: another tab may have refreshed (behaviour.md 3.12).
     pub fn on_response(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
-        if answer.status != 401 {
+        if self.config.csrf && answer.status == 419 && answer.replayable && !attempt.primed {
+            attempt.primed = true;
+            return Verdict::Prime;
+        }
+        if !answer.is_auth_error() {
             if attempt.bearer && answer.status < 400 && attempt.generation == self.generation {
                 self.token_accepted(now);
             }
@@ -120,7 +137,7 @@ impl Policy {
         if attempt.generation != self.generation {
             return Self::again(attempt, answer);
         }
-        if answer.challenge.is_some_and(wants_more_scope) {
+        if answer.challenge.is_some_and(wants_something_else) {
             return Verdict::Done;
         }
         if self.config.codes_in_body && !attempt.peeked {
@@ -145,7 +162,7 @@ impl Policy {
             return Self::again(attempt, answer);
         }
         if code.is_some_and(response::says_revoked) {
-            return self.doubt_token(attempt, answer);
+            return self.doubt_token(attempt, answer, now);
         }
         self.refuse_token(attempt, answer, now)
     }
@@ -157,7 +174,7 @@ impl Policy {
 
     /// The 401 of a current token: note it, and replay if a new token can be had.
     fn refuse_token(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
-        self.token_refused();
+        self.token_refused(now);
         if self.is_untried() {
             self.fresh_token_refused(attempt.generation, now);
         }
@@ -170,16 +187,16 @@ impl Policy {
 
     /// The current token was called revoked. A rotation does that too, and its answer may still be on
     /// its way here or to another tab: whoever gets the lock decides (behaviour.md 2.2, 3.15).
-    fn doubt_token(&mut self, attempt: &mut Attempt, answer: Answer<'_>) -> Verdict {
+    fn doubt_token(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
         let may_rotate = self
             .session
             .as_ref()
             .is_some_and(|session| self.can_refresh(session));
         if !may_rotate {
-            self.revoked();
+            self.revoked(now);
             return Verdict::Over(Dead::Revoked);
         }
-        self.token_refused();
+        self.token_refused(now);
         self.doubted = Some(self.generation);
         Self::again(attempt, answer)
     }
@@ -196,7 +213,7 @@ impl Policy {
     }
 
     fn next_after_change(&mut self, attempt: &Attempt) -> Step {
-        if attempt.refused {
+        if attempt.refused || attempt.primed {
             return Step::Return;
         }
         Step::Fail(Error::new(match (&self.session, self.ended) {
@@ -235,6 +252,9 @@ impl Policy {
         let too_dead = over || (self.config.strict && expired);
         if !stale && !too_dead {
             return self.send(attempt, now);
+        }
+        if stale && !self.may_refresh(now) {
+            self.notice_lapse(now);
         }
         if stale && !attempt.waited && !attempt.unloading && self.may_refresh(now) && !exempt() {
             attempt.waited = true;
@@ -297,7 +317,9 @@ impl Policy {
     }
 }
 
-/// Whether the challenge says that the token is fine but not enough (behaviour.md 3.14).
-fn wants_more_scope(challenge: &str) -> bool {
-    bearer_error(challenge).is_some_and(|error| error == "insufficient_scope")
+/// Whether the challenge says that the token is fine but not enough: it lacks a scope
+/// (behaviour.md 3.14), or the person has to prove more first (RFC 9470 §3).
+fn wants_something_else(challenge: &str) -> bool {
+    let enough = ["insufficient_scope", "insufficient_user_authentication"];
+    bearer_error(challenge).is_some_and(|error| enough.contains(&error.as_str()))
 }

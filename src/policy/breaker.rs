@@ -116,7 +116,14 @@ impl Breaker {
 
     /// A failure that does not count (429): wait, but never open.
     pub fn wait(&mut self, now: i64, retry_after: Option<i64>, roll: f64) {
-        let pause = retry_after.map_or_else(|| jittered(BACKOFF * 5, roll), cap);
+        self.pause(
+            now,
+            retry_after.map_or_else(|| jittered(BACKOFF * 5, roll), cap),
+        );
+    }
+
+    /// No call for `pause` ms, and nothing else.
+    pub fn pause(&mut self, now: i64, pause: i64) {
         let earlier = self.retry_at(now).unwrap_or(now);
         self.not_before = earlier.max(now.saturating_add(pause));
         self.since = now;
@@ -215,6 +222,7 @@ mod tests {
         cooldown: 30_000,
     };
 
+    // 2.10, 2.12
     #[test]
     fn two_failures_open_it_a_probe_goes_through_and_failing_doubles_the_pause() {
         let mut breaker = Breaker::default();
@@ -230,6 +238,7 @@ mod tests {
         assert_eq!(breaker.state(31_002), State::Closed);
     }
 
+    // 2.10
     #[test]
     fn pauses_end_at_five_minutes_and_jitter_only_lengthens() {
         let mut breaker = Breaker::default();
@@ -240,6 +249,7 @@ mod tests {
         assert!(breaker.retry_at(0).unwrap() >= 300_000);
     }
 
+    // 2.10: no option makes a loop
     #[test]
     fn an_open_breaker_pauses_even_without_a_cooldown() {
         let mut breaker = Breaker::default();
@@ -251,6 +261,7 @@ mod tests {
         assert_eq!(breaker.retry_at(0), Some(SHORTEST_PAUSE));
     }
 
+    // 2.6, 2.10
     #[test]
     fn retry_after_wins_when_it_is_later_and_is_capped() {
         let mut breaker = Breaker::default();
@@ -270,6 +281,7 @@ mod tests {
         }
     }
 
+    // 2.12
     #[test]
     fn waking_probes_only_a_settled_breaker() {
         let mut breaker = Breaker::default();

@@ -70,6 +70,7 @@ fn unquote(value: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    // 3.1, 3.2
     #[test]
     fn reads_the_error_of_the_bearer_challenge_only() {
         for (header, error) in [

@@ -1,6 +1,7 @@
 //! The rules of one client, as its options set them.
 
 use super::breaker::Limits;
+use super::response::DeadCodes;
 
 /// The rules a client was created with. Times are in ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,14 @@ pub struct Config {
     pub refreshable: bool,
     /// The access token is what the refresh call sends (Sanctum).
     pub access_token_refreshes: bool,
+    /// The refresh credential is a cookie that no script can read.
+    pub cookie_refreshes: bool,
+    /// A 419 on a resource asks for a new CSRF token (behaviour.md 6.22).
+    pub csrf: bool,
+    /// What this kind of server alone says of a dead credential.
+    pub dead_codes: DeadCodes,
+    /// The longest a refresh call is waited for.
+    pub refresh_timeout: i64,
     /// The server puts a code that matters into the body of a 401.
     pub codes_in_body: bool,
     /// Somebody reads debug log entries.
@@ -41,6 +50,10 @@ impl Default for Config {
             outside: false,
             refreshable: true,
             access_token_refreshes: false,
+            cookie_refreshes: false,
+            csrf: false,
+            dead_codes: &[],
+            refresh_timeout: 10_000,
             codes_in_body: false,
             debug: false,
         }

@@ -180,6 +180,7 @@ impl std::error::Error for Error {}
 mod tests {
     use super::*;
 
+    // README: States, events, errors
     #[test]
     fn a_config_error_names_the_field_and_the_fix() {
         let error = Error::config(

@@ -53,11 +53,35 @@ pub enum Event {
         /// The stored record was corrupt and was removed.
         corrupt: bool,
     },
-    /// More refreshes than an honest page makes, or a fresh token refused.
+    /// Something that an honest page and an honest server do not do.
     SuspiciousActivity {
+        /// What it was.
+        reason: Suspicion,
         /// Refreshes in the last hour.
         refreshes: u32,
     },
+}
+
+/// What looks suspicious.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// More than ten refreshes within an hour.
+    Frequency,
+    /// A token was refused right after the refresh that brought it.
+    FreshTokenRefused,
+    /// The server says that the refresh credential was used before: somebody else may have it.
+    Reuse,
+}
+
+impl Suspicion {
+    /// The stable text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Frequency => "refresh_frequency",
+            Self::FreshTokenRefused => "fresh_token_refused",
+            Self::Reuse => "token_reused",
+        }
+    }
 }
 
 impl Event {
@@ -119,6 +143,15 @@ pub enum Log {
     CannotReplay,
     /// A refresh failed.
     RefreshFailed(Error),
+    /// The lifetime in a token answer cannot be read (behaviour.md 1.5).
+    LifetimeUnreadable,
+    /// The lifetimes in a token answer contradict each other (behaviour.md 1.7).
+    LifetimesDisagree,
+    /// The server did not confirm a sign-out: its session may live on until it expires.
+    SignOutUnconfirmed {
+        /// Its answer, if there was one.
+        status: Option<u16>,
+    },
 }
 
 impl Log {
@@ -156,6 +189,21 @@ impl Log {
                 "No new token, the 401 goes to the caller",
             ),
             Self::RefreshFailed(_) => ("warn", "refresh_failed", "Token refresh failed"),
+            Self::LifetimeUnreadable => (
+                "warn",
+                "lifetime_unreadable",
+                "The token answer gives a lifetime that cannot be read, defaultTokenLifetime is used",
+            ),
+            Self::LifetimesDisagree => (
+                "warn",
+                "lifetimes_disagree",
+                "The token answer names different ends of the token, the earliest is used",
+            ),
+            Self::SignOutUnconfirmed { .. } => (
+                "warn",
+                "sign_out_unconfirmed",
+                "Signed out here, but the server did not confirm it",
+            ),
         }
     }
 }

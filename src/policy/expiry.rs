@@ -23,8 +23,12 @@ pub struct Now {
 /// One member of a JSON object, as far as keepfresh cares.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Field {
-    /// Absent, null, or of a kind that no rule reads (list, object, boolean).
+    /// Not there, or null.
+    Absent,
+    /// Of a kind that no rule reads: a list or an object.
     Other,
+    /// A JSON boolean.
+    Flag(bool),
     /// A JSON number.
     Number(f64),
     /// A JSON string.
@@ -42,6 +46,8 @@ pub struct Lifetimes {
     pub jwt_exp: Option<i64>,
     /// The JWT's `iat`, ms since the epoch on the server's clock.
     pub jwt_iat: Option<i64>,
+    /// A lifetime was given that cannot be read (behaviour.md 1.5).
+    pub unreadable: bool,
     /// The token was minted earlier and is handed over now: its `iat` says nothing about the clocks,
     /// and an end in the past is real (behaviour.md 1.9).
     pub held: bool,
@@ -63,6 +69,25 @@ impl Lifetimes {
     /// disagree, or `None` when no source is usable (behaviour.md 1.6, 1.7, 1.9).
     pub fn expires_at(&self, timing: &Timing, default: Option<i64>) -> Option<i64> {
         let anchor = timing.sent.wall;
+        let Some((first, earliest)) = self.sources(timing) else {
+            return default.map(|ms| anchor.saturating_add(ms));
+        };
+        Some(if first.saturating_sub(earliest) > DISAGREE {
+            earliest
+        } else {
+            first
+        })
+    }
+
+    /// Whether the sources name different moments (behaviour.md 1.7).
+    pub fn disagree(&self, timing: &Timing) -> bool {
+        self.sources(timing)
+            .is_some_and(|(first, earliest)| first.saturating_sub(earliest) > DISAGREE)
+    }
+
+    /// What the first source in order says, and what the earliest says.
+    fn sources(&self, timing: &Timing) -> Option<(i64, i64)> {
+        let anchor = timing.sent.wall;
         let skew = self.skew(timing);
         let from_jwt = match (self.jwt_exp, self.jwt_iat) {
             (Some(exp), Some(iat)) if exp > iat && !self.held => {
@@ -81,14 +106,8 @@ impl Lifetimes {
         ];
         let latest = anchor.saturating_add(LONGEST);
         let mut known = sources.into_iter().flatten().map(|at| at.min(latest));
-        let Some(first) = known.next() else {
-            return default.map(|ms| anchor.saturating_add(ms));
-        };
-        let earliest = known.fold(first, i64::min);
-        if first.saturating_sub(earliest) > DISAGREE {
-            return Some(earliest);
-        }
-        Some(first)
+        let first = known.next()?;
+        Some((first, known.fold(first, i64::min)))
     }
 
     /// Server clock minus local clock, ms; 0 when it is unknown or small.
@@ -129,7 +148,7 @@ pub(super) fn duration(field: &Field, unit: i64) -> Option<i64> {
         )]
         Field::Number(number) => (number * milliseconds(unit)) as i64,
         Field::Text(text) => decimal(text.trim())?.saturating_mul(unit),
-        Field::Other => return None,
+        Field::Absent | Field::Other | Field::Flag(_) => return None,
     };
     (amount > 0).then_some(amount.min(LONGEST))
 }
@@ -149,7 +168,7 @@ pub fn instant(field: &Field) -> Option<i64> {
                 None => iso8601(text),
             }
         }
-        Field::Other => None,
+        Field::Absent | Field::Other | Field::Flag(_) => None,
     }
 }
 
@@ -381,6 +400,7 @@ mod tests {
 
     const NOON: i64 = 1_763_640_000_000; // 2025-11-20T12:00:00Z
 
+    // 1.8
     #[test]
     fn every_iso_spelling_is_the_same_moment() {
         for text in [
@@ -408,6 +428,7 @@ mod tests {
         }
     }
 
+    // 1.9, 2.6
     #[test]
     fn http_dates_in_all_three_forms() {
         for text in [
@@ -420,6 +441,7 @@ mod tests {
         assert_eq!(http_date("soon"), None);
     }
 
+    // 1.5
     #[test]
     fn strange_lifetimes_are_unknown_and_huge_ones_are_capped() {
         for field in [
@@ -442,6 +464,7 @@ mod tests {
         }
     }
 
+    // 1.8
     #[test]
     fn instants_as_seconds_milliseconds_and_text() {
         let seconds = Field::Number(1_763_640_000.0);
@@ -464,6 +487,7 @@ mod tests {
         }
     }
 
+    // 1.9
     #[test]
     fn absolute_expiry_is_corrected_by_the_date_header() {
         let absolute = Lifetimes {
@@ -479,6 +503,7 @@ mod tests {
         assert_eq!(absolute.expires_at(&timing(ahead, None), None), None);
     }
 
+    // 1.9
     #[test]
     fn a_token_that_is_handed_over_is_as_old_as_it_says() {
         let jwt = |exp| Lifetimes {
@@ -498,6 +523,7 @@ mod tests {
         );
     }
 
+    // 1.7
     #[test]
     fn sources_that_disagree_yield_the_earliest() {
         let both = Lifetimes {
@@ -511,6 +537,7 @@ mod tests {
         );
     }
 
+    // 1.7, 1.9
     #[test]
     fn the_jwt_counts_from_its_own_iat() {
         let jwt = Lifetimes {
@@ -525,6 +552,7 @@ mod tests {
         );
     }
 
+    // 1.20
     #[test]
     fn jwt_payloads_decode_and_garbage_does_not() {
         assert_eq!(
@@ -536,6 +564,7 @@ mod tests {
         }
     }
 
+    // 1.11, known-failures 67
     #[test]
     fn lead_is_half_of_short_lives_and_none_of_very_short_ones() {
         assert_eq!(lead(3_600_000, 120_000), 120_000);

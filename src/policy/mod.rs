@@ -4,12 +4,14 @@ mod attempt;
 mod breaker;
 mod challenge;
 mod config;
+mod ending;
 mod error;
 mod event;
 mod expiry;
 mod metrics;
 mod origin;
 mod preset;
+mod record;
 mod refresh;
 mod response;
 mod session;
@@ -22,26 +24,32 @@ pub use attempt::{Answer, Attempt, Step, Verdict};
 pub use breaker::{Breaker, Limits, State};
 pub use challenge::bearer_error;
 pub use config::Config;
+pub use ending::Ending;
 pub use error::{Code, Error};
-pub use event::{Event, Log, Output};
+pub use event::{Event, Log, Output, Suspicion};
 pub use expiry::{Field, Lifetimes, Now, Timing, http_date, instant, iso8601, jwt_payload};
 pub use metrics::Metrics;
 pub use origin::{Origins, is_secure};
-pub use preset::{Carrier, Goodbye, Hello, Preset};
+pub use preset::{CSRF, Carrier, Goodbye, Hello, Preset};
+pub use record::{Record, Tombstone};
 pub use refresh::{Commit, RefreshAnswer, RefreshPlan, retry_after};
 pub use response::{
-    Body, Class, Dead, Dialect, Failure, TokenFields, TokenSet, Unusable, classify, error_code,
-    read_tokens,
+    Body, Class, Dead, DeadCodes, Dialect, Failure, TokenFields, TokenSet, Unusable, classify,
+    error_code, read_tokens, refuses_csrf, reports_error,
 };
 pub use session::{Generation, Secret, Session};
 pub use status::Status;
-pub use stored::{Record, Stored, Tombstone};
+pub use stored::Stored;
 
 /// The longest the one timer sleeps, ms. `setTimeout` overflows at 24.8 days and a suspended
 /// computer does not count time, so it wakes twice a day and looks at the clock (behaviour.md 5.20).
 const LONGEST_SLEEP: i64 = 12 * 3_600_000;
 /// The least time between two refreshes that no 401 asked for, ms (behaviour.md 1.11).
 const LEAST_GAP: i64 = 5_000;
+/// A timer that fires this much too late was asleep, ms.
+const OVERSLEPT: i64 = 30_000;
+/// The most that a hidden tab adds to the time of its refresh, ms (behaviour.md 5.18).
+const HIDDEN_DELAY: f64 = 10_000.0;
 /// Fresh tokens refused within this time of each other are a storm, ms (behaviour.md 2.13).
 const STORM: i64 = 60_000;
 
@@ -50,6 +58,15 @@ const STORM: i64 = 60_000;
 enum Ended {
     SignedOut,
     Dead(Dead),
+}
+
+/// Whether callers wait for one more call after a failed one (behaviour.md 2.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    No,
+    /// If nothing works without a new token.
+    IfNeeded,
+    Always,
 }
 
 /// Fresh tokens that were refused, one after the other.
@@ -90,19 +107,36 @@ pub struct Policy {
     loaded: bool,
     ended: Option<Ended>,
     died: Option<Dead>,
+    ending: Option<Ending>,
     rejected: bool,
     /// A resource took the current token.
     accepted: bool,
     breaker: Breaker,
     config_failed: bool,
     ambiguous: u32,
+    /// A call with the current credential went out and its answer got lost.
     indeterminate: bool,
+    /// When a call with the current credential went out, here or in another tab, ms since the epoch.
+    sent_at: Option<i64>,
+    /// That call is ours.
+    in_flight: bool,
+    /// What the failure of the last call leaves to be tried.
+    retry: Retry,
+    tried_early: bool,
     refreshing: bool,
     used: bool,
     visible: bool,
     refreshed_at: Option<i64>,
     cached_at: Option<i64>,
+    /// Answers to questions from before this moment are not believed beyond their request.
+    forgot_at: i64,
     woke_at: Option<i64>,
+    /// Failed refreshes since then.
+    woke_failures: usize,
+    /// When the timer was to fire, ms since the epoch.
+    alarm: Option<i64>,
+    /// What a hidden tab adds to the time of its refresh, ms.
+    hidden_delay: i64,
     storm: Option<Storm>,
     /// The generation that a resource called revoked.
     doubted: Option<Generation>,
@@ -130,18 +164,27 @@ impl Policy {
             loaded: false,
             ended: None,
             died: None,
+            ending: None,
             rejected: false,
             accepted: false,
             breaker: Breaker::default(),
             config_failed: false,
             ambiguous: 0,
             indeterminate: false,
+            sent_at: None,
+            in_flight: false,
+            retry: Retry::No,
+            tried_early: false,
             refreshing: false,
             used: false,
             visible: true,
             refreshed_at: None,
             cached_at: None,
+            forgot_at: i64::MIN,
             woke_at: None,
+            woke_failures: 0,
+            alarm: None,
+            hidden_delay: 0,
             storm: None,
             doubted: None,
             kept_beside: None,
@@ -166,10 +209,17 @@ impl Policy {
         self.tell(Event::SignedIn { elsewhere: false });
     }
 
+    /// Gives the session its key for copies of this tab (behaviour.md 5.9): random, at sign-in.
+    pub fn set_handover_key(&mut self, key: Secret) {
+        if let Some(session) = &mut self.session {
+            session.handover_key = Some(key);
+        }
+    }
+
     /// Ends the session here and returns it, so that the shell can clear storage and tell the server.
-    pub fn sign_out(&mut self) -> Option<Session> {
+    pub fn sign_out(&mut self, now: Now) -> Option<Session> {
         let session = self.session.clone();
-        self.end(Ended::SignedOut);
+        self.end(Ended::SignedOut, now);
         if session.is_some() {
             self.metrics.sign_outs += 1;
             self.tell(Event::SignedOut { elsewhere: false });
@@ -191,11 +241,11 @@ impl Policy {
         let first = !self.loaded;
         self.loaded = true;
         self.touch();
-        self.cached_at = Some(timing.received.mono);
+        self.cached_at = Some(timing.received.mono).filter(|_| timing.sent.mono >= self.forgot_at);
         match (answer, &self.session) {
             (None, None) => {}
             (None, Some(_)) => {
-                self.end(Ended::SignedOut);
+                self.end(Ended::SignedOut, timing.received);
                 self.metrics.sign_outs += 1;
                 self.tell(Event::SignedOut { elsewhere: false });
             }
@@ -228,9 +278,19 @@ impl Policy {
         }
     }
 
+    /// What the server said to a sign-out; `None` = nothing. A session that it does not know is as good
+    /// as ended (RFC 7009 §2.2).
+    pub fn sign_out_answered(&mut self, status: Option<u16>) {
+        let over = status.is_some_and(|status| (200..300).contains(&status) || status == 401);
+        if !over {
+            self.log(Log::SignOutUnconfirmed { status });
+        }
+    }
+
     /// Forgets the answer of the outside source, so that the next request asks again.
-    pub fn clear_cache(&mut self) {
+    pub fn clear_cache(&mut self, now: Now) {
         self.cached_at = None;
+        self.forgot_at = now.mono;
     }
 
     /// The answer of the outside source is too old, or there is none yet.
@@ -268,7 +328,7 @@ impl Policy {
             return Err(self.generation);
         }
         let over = self.rejected || session.expired(now);
-        Ok((!over).then_some(&session.access_token))
+        Ok(session.access_token.as_ref().filter(|_| !over))
     }
 
     /// The session, for the shell.
@@ -295,7 +355,9 @@ impl Policy {
             (None, None) => Status::Anonymous,
             (None, Some(Ended::SignedOut)) => Status::SignedOut,
             (None, Some(Ended::Dead(_))) => Status::ReauthRequired,
-            (Some(session), _) if session.dead => Status::ReauthRequired,
+            (Some(session), _) if session.dead || (self.rejected && self.is_keyless(session)) => {
+                Status::ReauthRequired
+            }
             _ if self.refreshing => Status::Refreshing,
             _ if self.config_failed || self.breaker.state(now.wall) != State::Closed => {
                 Status::Degraded
@@ -307,6 +369,23 @@ impl Policy {
     /// The last failure of a refresh, until one succeeds.
     pub fn last_failure(&self) -> Option<&Error> {
         self.last_failure.as_ref()
+    }
+
+    /// How the last session ended, or how this one is about to: its credential is dead.
+    pub fn ending(&self) -> Option<&Ending> {
+        let over = self.session.is_none() || self.died.is_some();
+        self.ending.as_ref().filter(|_| over)
+    }
+
+    /// The note to leave in storage for a login that is over.
+    pub fn tombstone(&self, sid: String, dead: Option<Dead>, now: Now) -> Tombstone {
+        let known = self.ending.filter(|ending| ending.dead == dead);
+        Tombstone {
+            sid,
+            dead,
+            at: known.map_or(now.wall, |ending| ending.at),
+            status: known.and_then(|ending| ending.status),
+        }
     }
 
     /// When refreshing resumes, ms since the epoch, if it is paused.
@@ -328,7 +407,13 @@ impl Policy {
 
     /// Milliseconds until the one timer should fire; `None` = not at all. A hidden tab in which
     /// nothing was requested refreshes when it is next used (behaviour.md 5.18).
-    pub fn poll_timeout(&self, now: Now) -> Option<i64> {
+    pub fn poll_timeout(&mut self, now: Now) -> Option<i64> {
+        let delay = self.next_timeout(now);
+        self.alarm = delay.map(|delay| now.wall.saturating_add(delay));
+        delay
+    }
+
+    fn next_timeout(&self, now: Now) -> Option<i64> {
         let session = self.session.as_ref()?;
         let wanted = self.visible || self.used;
         if !wanted || !self.can_refresh(session) || !session.renewable(now) || self.is_offline() {
@@ -346,9 +431,16 @@ impl Policy {
         if lead == 0 {
             return None;
         }
+        let hidden = if self.visible {
+            0
+        } else {
+            self.hidden_delay.min(lead / 2)
+        };
         let due = session.remaining(now)?.saturating_sub(lead);
         Some(
-            due.max(paused)
+            due.saturating_add(hidden)
+                .max(paused)
+                .max(self.answer_due_in(now).unwrap_or(0))
                 .max(self.gap_left(session, now))
                 .clamp(0, LONGEST_SLEEP),
         )
@@ -357,13 +449,25 @@ impl Policy {
     /// The timer fired: the generation to refresh, if it is time.
     pub fn handle_timeout(&mut self, now: Now) -> Option<Generation> {
         self.rearm = true;
+        // Nothing says that the computer was asleep but the clock.
+        let late = self
+            .alarm
+            .take()
+            .map_or(0, |at| now.wall.saturating_sub(at));
+        if late > OVERSLEPT {
+            self.slept(now);
+        }
+        self.notice_lapse(now);
         let due = self.stale(now) && self.may_refresh(now) && (self.visible || self.used);
         due.then_some(self.generation)
     }
 
-    /// The page was shown or hidden.
-    pub fn set_visible(&mut self, visible: bool) {
+    /// The page was shown or hidden. `roll` in `[0, 1)` keeps hidden tabs apart.
+    pub fn set_visible(&mut self, visible: bool, roll: f64) {
         self.visible = visible;
+        #[allow(clippy::cast_possible_truncation, reason = "at most ten seconds")]
+        let delay = (HIDDEN_DELAY * roll) as i64;
+        self.hidden_delay = delay;
         self.rearm = true;
     }
 
@@ -371,11 +475,12 @@ impl Policy {
     /// back-forward cache, offline) the network may lag, so failures do not count for a while (5.19).
     pub fn woke(&mut self, now: Now, asleep: bool) {
         if asleep {
-            self.woke_at = Some(now.mono);
+            self.slept(now);
         }
         if self.is_offline() {
             self.last_failure = None;
         }
+        self.notice_lapse(now);
         self.breaker.wake(now.wall);
         self.rearm = true;
         self.touch();
@@ -422,6 +527,12 @@ impl Policy {
         let Some(left) = session.remaining(now) else {
             return false;
         };
+        // A page that is gone may have spent the credential a moment ago: as long as the token lives,
+        // there is no reason to find out. A token that is the credential itself dies by that.
+        let waits = left > 0 && !self.config.access_token_refreshes;
+        if waits && self.answer_due_in(now).is_some() {
+            return false;
+        }
         left <= session.lead(self.config.expiry_buffer) && self.gap_left(session, now) == 0
     }
 
@@ -449,8 +560,34 @@ impl Policy {
 
     /// Whether there is anything to refresh with, today or later.
     fn can_refresh(&self, session: &Session) -> bool {
-        let credential = self.config.outside || self.credential(session).is_some();
-        self.config.refreshable && credential && !session.dead && !self.config_failed
+        !self.is_keyless(session) && !session.dead && !self.config_failed
+    }
+
+    /// Whether this session was never to be refreshed (behaviour.md 1.12).
+    fn is_keyless(&self, session: &Session) -> bool {
+        let elsewhere = self.config.outside || self.config.cookie_refreshes;
+        !self.config.refreshable || !(elsewhere || self.credential(session).is_some())
+    }
+
+    /// How long a call that another page sent with the current credential may still take, ms.
+    fn answer_due_in(&self, now: Now) -> Option<i64> {
+        let timeout = self.config.refresh_timeout;
+        let sent_at = self.sent_at.filter(|_| !self.in_flight)?;
+        let left = sent_at.saturating_add(timeout).saturating_sub(now.wall);
+        (1..=timeout).contains(&left).then_some(left)
+    }
+
+    /// The refresh token came with an end of its own, and that is past (behaviour.md 1.13).
+    fn notice_lapse(&mut self, now: Now) {
+        let lapsed = |session: &Session| !session.dead && !session.renewable(now);
+        if self.session.as_ref().is_some_and(lapsed) && self.stale(now) {
+            self.mark_dead(Dead::Expired, None, now);
+        }
+    }
+
+    fn slept(&mut self, now: Now) {
+        self.woke_at = Some(now.mono);
+        self.woke_failures = 0;
     }
 
     fn credential<'a>(&self, session: &'a Session) -> Option<&'a Secret> {
@@ -458,13 +595,13 @@ impl Policy {
             return None;
         }
         if self.config.access_token_refreshes {
-            return Some(&session.access_token);
+            return session.access_token.as_ref();
         }
         session.refresh_token.as_ref()
     }
 
     fn session_from(
-        &self,
+        &mut self,
         sid: String,
         tokens: TokenSet,
         timing: Timing,
@@ -473,11 +610,19 @@ impl Policy {
         let expires_at = tokens
             .lifetimes
             .expires_at(&timing, self.config.default_lifetime);
+        if tokens.lifetimes.unreadable {
+            self.log(Log::LifetimeUnreadable);
+        }
+        if tokens.lifetimes.disagree(&timing) {
+            self.log(Log::LifetimesDisagree);
+        }
         let mut session = Session {
             sid,
             rotation: 0,
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
+            credential_since: 0,
+            handover_key: None,
             issued_at: timing.sent.wall,
             expires_at,
             deadline: None,
@@ -524,6 +669,7 @@ impl Policy {
         self.died = session.dead.then_some(Dead::Expired);
         self.session = Some(session);
         self.ended = None;
+        self.ending = None;
         self.generation = self.generation.next();
         self.rejected = false;
         self.accepted = false;
@@ -531,6 +677,9 @@ impl Policy {
         self.config_failed = false;
         self.ambiguous = 0;
         self.indeterminate = false;
+        self.sent_at = None;
+        self.retry = Retry::No;
+        self.tried_early = false;
         self.last_failure = None;
         self.rearm = true;
         self.touch();
@@ -541,13 +690,18 @@ impl Policy {
         }
     }
 
-    fn end(&mut self, how: Ended) {
-        self.session = None;
-        self.ended = Some(how);
-        self.died = match how {
+    fn end(&mut self, how: Ended, now: Now) {
+        let dead = match how {
             Ended::Dead(dead) => Some(dead),
             Ended::SignedOut => None,
         };
+        if self.session.is_some() {
+            self.note_end(dead, None, now);
+        }
+        self.session = None;
+        self.ended = Some(how);
+        self.died = dead;
+        self.sent_at = None;
         self.next_login();
         self.generation = self.generation.next();
         self.rejected = false;
@@ -560,8 +714,9 @@ impl Policy {
     }
 
     /// The credential is dead, the token may still live.
-    fn mark_dead(&mut self, dead: Dead) {
+    fn mark_dead(&mut self, dead: Dead, status: Option<u16>, now: Now) {
         self.died = Some(dead);
+        self.note_end(Some(dead), status, now);
         if let Some(session) = &mut self.session {
             session.dead = true;
         }
@@ -570,28 +725,63 @@ impl Policy {
     }
 
     /// The server ended the session that the current token belongs to.
-    fn revoked(&mut self) {
-        self.end(Ended::Dead(Dead::Revoked));
+    fn revoked(&mut self, now: Now) {
+        self.end(Ended::Dead(Dead::Revoked), now);
+        if let Some(ending) = &mut self.ending {
+            ending.status = Some(401);
+        }
         self.tell(Event::ReauthRequired(Dead::Revoked));
     }
 
+    /// Why the session is over, or about to be.
+    fn note_end(&mut self, dead: Option<Dead>, status: Option<u16>, now: Now) {
+        let session = self.session.as_ref();
+        // The death of the credential was noted when it happened.
+        if dead.is_some() && self.ending().is_some_and(|known| known.dead == dead) {
+            return;
+        }
+        self.ending = Some(Ending {
+            dead,
+            elsewhere: Some(false),
+            at: now.wall,
+            status,
+            issued_at: session.map(|session| session.issued_at),
+            refreshes: session.map(|session| session.rotation),
+        });
+    }
+
     /// The current token was answered 401.
-    fn token_refused(&mut self) {
-        self.cached_at = None;
-        if !self.rejected {
-            self.rejected = true;
-            self.rearm = true;
+    fn token_refused(&mut self, now: Now) {
+        self.clear_cache(now);
+        if self.rejected {
+            return;
+        }
+        self.rejected = true;
+        self.rearm = true;
+        // Without a refresh credential, only a sign-in helps (behaviour.md 1.12).
+        let keyless = |session: &Session| !session.dead && self.is_keyless(session);
+        if self.session.as_ref().is_some_and(keyless) {
+            self.tell(Event::ReauthRequired(Dead::Expired));
         }
     }
 
     /// The server took the current token: whatever refused it before was about something else.
     fn token_accepted(&mut self, now: Now) {
         let fresh = |storm: &Storm| now.mono.saturating_sub(storm.since) < STORM;
+        let was_storm = self.storm.is_some();
         self.storm = self.storm.filter(fresh);
         self.accepted = true;
+        if was_storm
+            && self.storm.is_none()
+            && self.breaker.allows(now.wall)
+            && self.breaker.reset()
+        {
+            self.tell(Event::CircuitClosed);
+        }
         if self.rejected {
             self.rejected = false;
             self.rearm = true;
+            self.touch();
         }
     }
 
@@ -625,12 +815,22 @@ impl Policy {
             },
         };
         self.storm = Some(storm);
+        if storm.tokens == 1 {
+            self.suspect(Suspicion::FreshTokenRefused);
+        }
         if storm.tokens >= 3 && self.breaker.allows(now.wall) {
             self.breaker.trip(now.wall, self.config.limits, 0.0);
             self.tell_circuit_opened(now, true);
-            let refreshes = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
-            self.tell(Event::SuspiciousActivity { refreshes });
         }
+    }
+
+    fn suspect(&mut self, reason: Suspicion) {
+        let refreshes = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+        self.outputs
+            .push_back(Output::Event(Event::SuspiciousActivity {
+                reason,
+                refreshes,
+            }));
     }
 
     fn tell(&mut self, event: Event) {

@@ -71,6 +71,7 @@ fn without_query(url: &str) -> &str {
 mod tests {
     use super::*;
 
+    // 6.6, known-failures 49
     #[test]
     fn lookalikes_get_no_token() {
         let origins = Origins::new(&["https://api.example.com".to_owned()], vec![]);
@@ -91,6 +92,7 @@ mod tests {
         }
     }
 
+    // 4.26
     #[test]
     fn only_this_machine_may_be_plain_http() {
         for origin in [
@@ -114,6 +116,7 @@ mod tests {
         }
     }
 
+    // 3.9
     #[test]
     fn endpoints_are_found_without_their_query() {
         let origins = Origins::new(

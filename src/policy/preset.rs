@@ -1,5 +1,7 @@
 //! What is known of a kind of auth server beforehand: one table row each (behaviour.md 1.18).
 
+use super::response::DeadCodes;
+
 /// How a refresh call carries its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
@@ -9,6 +11,8 @@ pub enum Carrier {
     Json,
     /// `Authorization: Bearer`, no body.
     Bearer,
+    /// A cookie that no script can read, no body.
+    Cookie,
 }
 
 /// How an endpoint that ends sessions is called.
@@ -20,6 +24,8 @@ pub enum Goodbye {
     Json,
     /// RFC 7009: POST form `token`, `token_type_hint`.
     Revocation,
+    /// POST with nothing but the cookie.
+    Cookie,
 }
 
 /// How credentials travel to the login endpoint.
@@ -50,6 +56,8 @@ pub struct Preset {
     pub logout_all: &'static str,
     /// Path that tells who is signed in.
     pub me: &'static str,
+    /// Path that sets the CSRF cookie.
+    pub csrf: &'static str,
     /// How the login call is made.
     pub hello: Hello,
     /// How the refresh call is made.
@@ -62,12 +70,26 @@ pub struct Preset {
     pub codes_in_body: bool,
     /// Whether a response without `token_type` is fine (behaviour.md 1.3).
     pub untyped: bool,
+    /// What this kind of server alone says of a dead credential.
+    pub dead_codes: DeadCodes,
+    /// A response header that names the error.
+    pub code_header: &'static str,
+    /// The request header for `options.apiKey`.
+    pub key_header: &'static str,
 }
+
+/// The CSRF cookie and the request header that repeats it (double submit, behaviour.md 6.22).
+pub const CSRF: (&str, &str) = ("XSRF-TOKEN", "X-XSRF-TOKEN");
 
 impl Preset {
     /// The access token itself is what the refresh call sends, so it must be renewed while it lives.
     pub fn refreshes_with_access_token(&self) -> bool {
         self.carrier == Carrier::Bearer
+    }
+
+    /// The tokens are cookies: keepfresh never sees one (behaviour.md 6.26).
+    pub fn is_tokenless(&self) -> bool {
+        self.goodbye == Goodbye::Cookie
     }
 
     /// The preset of that name.
@@ -76,7 +98,7 @@ impl Preset {
     }
 
     /// The names to choose from, for an error message.
-    pub const NAMES: &'static str = "must be one of 'sanctum', 'django', 'oauth2'";
+    pub const NAMES: &'static str = "must be one of 'oauth2', 'passport', 'sanctum', 'django', 'simplejwt', 'supabase', 'cookie'";
 
     /// What stands in when no preset is chosen: RFC 6749 with no paths known.
     pub fn none() -> &'static Self {
@@ -92,26 +114,41 @@ const CUSTOM: Preset = Preset {
     logout: "",
     logout_all: "",
     me: "",
+    csrf: "",
     hello: Hello::Json,
     carrier: Carrier::Json,
     field: "refresh_token",
     goodbye: Goodbye::Bearer,
     codes_in_body: false,
     untyped: true,
+    dead_codes: &[],
+    code_header: "",
+    key_header: "apikey",
 };
 
-const PRESETS: [Preset; 3] = [
+const OAUTH2: Preset = Preset {
+    name: "oauth2",
+    login: "oauth/token",
+    refresh: "oauth/token",
+    logout: "oauth/revoke",
+    me: "oauth/userinfo",
+    hello: Hello::Form,
+    carrier: Carrier::Form,
+    goodbye: Goodbye::Revocation,
+    untyped: false,
+    ..CUSTOM
+};
+
+const PRESETS: [Preset; 7] = [
+    OAUTH2,
+    // Laravel Passport has no revocation endpoint. Its league/oauth2-server answers a dead refresh
+    // token with 400 invalid_grant from version 9 on, and with 401 invalid_request before.
     Preset {
-        name: "oauth2",
-        login: "oauth/token",
-        refresh: "oauth/token",
-        logout: "oauth/revoke",
-        me: "oauth/userinfo",
-        hello: Hello::Form,
-        carrier: Carrier::Form,
-        goodbye: Goodbye::Revocation,
-        untyped: false,
-        ..CUSTOM
+        name: "passport",
+        logout: "",
+        me: "api/user",
+        dead_codes: &[(401, "invalid_request")],
+        ..OAUTH2
     },
     Preset {
         name: "sanctum",
@@ -135,6 +172,42 @@ const PRESETS: [Preset; 3] = [
         logout_all: "auth/logout-all/",
         me: "auth/me/",
         goodbye: Goodbye::Json,
+        ..CUSTOM
+    },
+    // The paths of simplejwt's documentation; the blacklist app is optional there.
+    Preset {
+        name: "simplejwt",
+        login: "api/token/",
+        refresh: "api/token/refresh/",
+        logout: "api/token/blacklist/",
+        field: "refresh",
+        goodbye: Goodbye::Json,
+        ..CUSTOM
+    },
+    // GoTrue, which spells its codes in three places (behaviour.md 1.18).
+    Preset {
+        name: "supabase",
+        login: "auth/v1/token?grant_type=password",
+        register: "auth/v1/signup",
+        refresh: "auth/v1/token?grant_type=refresh_token",
+        logout: "auth/v1/logout?scope=local",
+        logout_all: "auth/v1/logout?scope=global",
+        me: "auth/v1/user",
+        code_header: "x-sb-error-code",
+        ..CUSTOM
+    },
+    // httpOnly cookies of a back end, with Laravel's names for what guards them against CSRF.
+    Preset {
+        name: "cookie",
+        login: "login",
+        register: "register",
+        refresh: "refresh",
+        logout: "logout",
+        logout_all: "logout-all",
+        me: "me",
+        csrf: "sanctum/csrf-cookie",
+        carrier: Carrier::Cookie,
+        goodbye: Goodbye::Cookie,
         ..CUSTOM
     },
 ];

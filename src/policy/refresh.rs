@@ -2,12 +2,12 @@
 
 use super::breaker::{self, State};
 use super::error::{Code, Error};
-use super::event::{Event, Log};
+use super::event::{Event, Log, Suspicion};
 use super::expiry::{Now, Timing};
 use super::response::{self, Class, Dead, Failure, TokenSet, Unusable};
 use super::session::{Generation, Secret, Session};
 use super::stored::Stored;
-use super::{Ended, Output, Policy};
+use super::{Ended, Policy, Retry};
 
 /// A refresh that is worth a call. It belongs to one credential of one login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct RefreshPlan {
     /// The answer, where it is known without a call: finish with it at once.
     pub known: Option<RefreshAnswer>,
     sid: String,
-    rotation: u32,
+    order: (u32, u32),
     generation: Generation,
 }
 
@@ -32,6 +32,11 @@ pub enum RefreshAnswer {
     Failed(Failure, Option<i64>),
 }
 
+/// The longest pause that callers wait out, ms.
+const LONGEST_RETRY: i64 = 7_000;
+/// When to try again after waking up, ms: the network may lag behind (behaviour.md 5.19).
+const AFTER_WAKING: [i64; 3] = [1_000, 3_000, 7_000];
+
 /// What the shell does to storage after a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {
@@ -41,6 +46,8 @@ pub enum Commit {
     Clear(String, Dead),
     /// Touch nothing.
     Keep,
+    /// Remove this tab's record, and bury nothing: a copy of the tab goes on with the login.
+    Abandon(String),
     /// Touch nothing, and revoke these tokens: the login they belong to was signed out meanwhile.
     Revoke(TokenSet),
 }
@@ -72,15 +79,51 @@ impl Policy {
             credential: self.credential(session).cloned(),
             known: revoked.then(revoked_answer),
             sid: session.sid.clone(),
-            rotation: session.rotation,
+            order: session.order(),
             generation: self.generation,
         };
+        // Whoever sent this credential before is gone, or we would not hold the lock.
+        self.indeterminate |= self.sent_at.is_some();
         if !revoked {
             self.metrics.refreshes += 1;
             self.note_frequency(now);
             self.log(Log::Refreshing);
+            self.sent_at = Some(now.wall);
+            self.in_flight = true;
         }
         Some(plan)
+    }
+
+    /// Whether a copy of this tab has used up the refresh credential: `noted` is the rotation that
+    /// brought the newest one (behaviour.md 5.9). Then the copy is asked, not the server.
+    pub fn is_behind(&self, noted: Option<u32>) -> bool {
+        let since = self
+            .session
+            .as_ref()
+            .map(|session| session.credential_since);
+        since < noted && since.is_some() && !self.config.cookie_refreshes
+    }
+
+    /// No copy of this tab gave its token: the credential here must not be sent. Counts as a failed
+    /// refresh whose answer makes no sense.
+    pub fn left_behind(&mut self, wanted: Generation, now: Now, roll: f64) -> Commit {
+        let Some(session) = self.session.as_ref().filter(|_| wanted == self.generation) else {
+            return Commit::Keep;
+        };
+        if !self.may_refresh(now) {
+            return Commit::Keep;
+        }
+        let plan = RefreshPlan {
+            credential: self.credential(session).cloned(),
+            known: None,
+            sid: session.sid.clone(),
+            order: session.order(),
+            generation: self.generation,
+        };
+        match self.refresh_failed(&plan, &Failure::Overtaken, None, now, roll) {
+            Commit::Clear(sid, _) => Commit::Abandon(sid),
+            commit => commit,
+        }
     }
 
     /// Marks the shared refresh as running or not; shows in the status.
@@ -100,9 +143,11 @@ impl Policy {
         stored: &Stored,
         roll: f64,
     ) -> Commit {
+        self.in_flight = false;
+        self.sent_at = None;
         match answer {
             RefreshAnswer::Tokens(tokens) => self.refreshed(plan, tokens, timing, stored),
-            RefreshAnswer::NoSession => self.outside_is_empty(plan),
+            RefreshAnswer::NoSession => self.outside_is_empty(plan, timing.received),
             RefreshAnswer::Failed(failure, retry_after) => {
                 if plan.known.is_none() {
                     self.metrics.failures += 1;
@@ -126,20 +171,18 @@ impl Policy {
     /// How long to wait before the one retry that callers wait for, ms; `None` = no retry
     /// (behaviour.md 2.10).
     pub fn retry_in(&self, wanted: Generation, now: Now) -> Option<i64> {
-        let failed_once =
-            self.breaker.parts().0 > 0 && self.breaker.state(now.wall) == State::Closed;
         let session = self.session.as_ref()?;
-        let needed = self.rejected || session.expired(now);
-        if wanted != self.generation
-            || !failed_once
-            || !needed
-            || session.dead
-            || self.config_failed
-        {
+        let wished = match self.retry {
+            Retry::No => false,
+            Retry::IfNeeded => self.rejected || session.expired(now),
+            Retry::Always => true,
+        };
+        let closed = self.breaker.state(now.wall) == State::Closed;
+        if wanted != self.generation || !wished || !closed || !self.can_refresh(session) {
             return None;
         }
-        let retry_at = self.breaker.retry_at(now.wall)?;
-        Some(retry_at.saturating_sub(now.wall)).filter(|wait| *wait <= 5_000)
+        let retry_at = self.breaker.retry_at(now.wall).unwrap_or(now.wall);
+        Some(retry_at.saturating_sub(now.wall)).filter(|wait| *wait <= LONGEST_RETRY)
     }
 
     /// What to tell somebody who asked for a refresh of `wanted` and waited for it.
@@ -199,17 +242,17 @@ impl Policy {
         }
         let overtaken = stored
             .alive(&plan.sid)
-            .is_some_and(|record| record.session.rotation > plan.rotation);
+            .is_some_and(|record| record.session.order() > plan.order);
         if overtaken
             || self
                 .session
                 .as_ref()
-                .is_some_and(|session| session.rotation > plan.rotation)
+                .is_some_and(|session| session.order() > plan.order)
         {
             self.adopt(stored, timing.received);
             return Commit::Keep;
         }
-        if plan.credential.is_none() && self.is_another_person(&tokens) {
+        if self.config.outside && self.is_another_person(&tokens) {
             self.change_person([&plan.sid, "+"].concat(), tokens, timing);
             self.cached_at = Some(timing.received.mono);
             return Commit::Keep;
@@ -221,13 +264,17 @@ impl Policy {
         let fresh = self.renew(old, tokens, timing);
         let expires_at = fresh.expires_at;
         self.refreshed_at = Some(timing.received.mono);
-        if unchanged && plan.credential.is_none() {
+        if unchanged && self.config.outside {
             // The outside source gave the token it already had: nothing is new, ask again later.
             self.session = Some(fresh);
             self.cached_at = Some(timing.received.mono);
             return Commit::Keep;
         }
+        let (died, ending) = (self.died, self.ending);
         self.replace(fresh);
+        if self.died.is_some() {
+            (self.died, self.ending) = (died, ending);
+        }
         self.cached_at = Some(timing.received.mono);
         let took = timing.received.mono.saturating_sub(timing.sent.mono);
         self.metrics.last_refresh = took;
@@ -244,23 +291,38 @@ impl Policy {
     }
 
     /// The session after a refresh: what the answer leaves out stays as it was (behaviour.md 1.12).
-    fn renew(&self, old: Session, tokens: TokenSet, timing: Timing) -> Session {
+    fn renew(&mut self, old: Session, tokens: TokenSet, timing: Timing) -> Session {
         let renewed = self.session_from(old.sid.clone(), tokens, timing, old.remember);
-        Session {
-            rotation: old.rotation.saturating_add(1),
+        let rotation = old.rotation.saturating_add(1);
+        let before = self.credential(&old).cloned();
+        let session = Session {
+            rotation,
             refresh_token: renewed.refresh_token.or(old.refresh_token),
             refresh_expires_at: renewed.refresh_expires_at.or(old.refresh_expires_at),
+            credential_since: old.credential_since,
+            handover_key: old.handover_key,
             ..renewed
+        };
+        let rotated = self.credential(&session) != before.as_ref();
+        Session {
+            // A late answer brings a token, but does not bring a refused credential back to life.
+            dead: old.dead && !rotated && !self.config.cookie_refreshes,
+            credential_since: if rotated {
+                rotation
+            } else {
+                session.credential_since
+            },
+            ..session
         }
     }
 
-    fn outside_is_empty(&mut self, plan: &RefreshPlan) -> Commit {
+    fn outside_is_empty(&mut self, plan: &RefreshPlan, now: Now) -> Commit {
         if self
             .session
             .as_ref()
             .is_some_and(|session| session.sid == plan.sid)
         {
-            self.end(Ended::SignedOut);
+            self.end(Ended::SignedOut, now);
             self.metrics.sign_outs += 1;
             self.tell(Event::SignedOut { elsewhere: false });
         }
@@ -275,14 +337,18 @@ impl Policy {
         now: Now,
         roll: f64,
     ) -> Commit {
-        match response::classify(failure) {
+        self.retry = Retry::No;
+        match response::classify(failure, self.config.dead_codes) {
             Class::Terminal(dead) => {
+                if response::says_reused(failure) {
+                    self.suspect(Suspicion::Reuse);
+                }
                 let dead = if self.indeterminate {
                     Dead::LostResponse
                 } else {
                     dead
                 };
-                self.credential_died(plan, dead, now)
+                self.credential_died(plan, dead, status_of(failure), now)
             }
             Class::Config => {
                 self.config_failed = true;
@@ -291,39 +357,70 @@ impl Policy {
             Class::Ambiguous => {
                 self.ambiguous += 1;
                 if self.ambiguous >= 3 {
-                    return self.credential_died(plan, Dead::Ambiguous, now);
+                    return self.credential_died(plan, Dead::Ambiguous, status_of(failure), now);
                 }
                 self.count_failure(retry_after, now, roll);
+                self.keep(self.passing_error(Code::RefreshFailed, now), failure)
+            }
+            Class::TooEarly if !self.tried_early => {
+                self.tried_early = true;
+                self.retry = Retry::Always;
+                self.keep(self.passing_error(Code::RefreshFailed, now), failure)
+            }
+            Class::TooEarly => self.passing(failure, true, retry_after, now, roll),
+            Class::Conflict => {
+                // Long enough for the other refresh to end, and to be found in storage.
+                #[allow(clippy::cast_possible_truncation, reason = "at most two seconds")]
+                let pause = 500 + (1_500.0 * roll) as i64;
+                self.breaker
+                    .pause(now.wall, pause.max(retry_after.unwrap_or(0)));
+                self.retry = Retry::Always;
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
             Class::Transient {
                 counted,
                 indeterminate,
             } => {
-                self.ambiguous = 0;
                 self.indeterminate |= indeterminate;
-                if counted && !self.just_woke(now) {
-                    self.count_failure(retry_after, now, roll);
-                } else {
-                    self.breaker.wait(now.wall, retry_after, roll);
-                }
-                let code = if *failure == Failure::Timeout {
-                    Code::Timeout
-                } else {
-                    Code::RefreshFailed
-                };
-                self.keep(self.passing_error(code, now), failure)
+                self.passing(failure, counted, retry_after, now, roll)
             }
         }
     }
 
+    /// A passing fault, which counts towards the breaker unless the computer has just woken up.
+    fn passing(
+        &mut self,
+        failure: &Failure,
+        counted: bool,
+        retry_after: Option<i64>,
+        now: Now,
+        roll: f64,
+    ) -> Commit {
+        self.ambiguous = 0;
+        let rung = AFTER_WAKING.get(self.woke_failures).copied();
+        match rung.filter(|_| retry_after.is_none() && self.just_woke(now)) {
+            Some(pause) => {
+                self.woke_failures += 1;
+                self.retry = Retry::IfNeeded;
+                self.breaker.pause(now.wall, pause);
+            }
+            None if counted => self.count_failure(retry_after, now, roll),
+            None => self.breaker.wait(now.wall, retry_after, roll),
+        }
+        let code = if *failure == Failure::Timeout {
+            Code::Timeout
+        } else {
+            Code::RefreshFailed
+        };
+        self.keep(self.passing_error(code, now), failure)
+    }
+
     /// A passing failure: the session stays, everybody learns of it. The breaker goes into storage.
     fn keep(&mut self, error: Error, failure: &Failure) -> Commit {
-        let status = match failure {
-            Failure::Status(status, _) => Some(*status),
-            _ => None,
+        let error = Error {
+            status: status_of(failure),
+            ..error
         };
-        let error = Error { status, ..error };
         self.last_failure = Some(error.clone());
         self.rearm = true;
         self.touch();
@@ -341,6 +438,7 @@ impl Policy {
 
     fn count_failure(&mut self, retry_after: Option<i64>, now: Now, roll: f64) {
         let limits = self.config.limits;
+        self.retry = Retry::IfNeeded;
         if self.breaker.fail(now.wall, retry_after, limits, roll) {
             self.tell_circuit_opened(now, false);
         }
@@ -353,7 +451,13 @@ impl Policy {
 
     /// The credential is dead. A token that still works is used up (behaviour.md 2.3); a revoked one
     /// is dropped at once where it is the credential itself.
-    fn credential_died(&mut self, plan: &RefreshPlan, dead: Dead, now: Now) -> Commit {
+    fn credential_died(
+        &mut self,
+        plan: &RefreshPlan,
+        dead: Dead,
+        status: Option<u16>,
+        now: Now,
+    ) -> Commit {
         let error = dead_error(dead);
         self.log(Log::RefreshFailed(error));
         let usable = !self.rejected
@@ -362,12 +466,14 @@ impl Policy {
                 .as_ref()
                 .is_some_and(|session| !session.expired(now));
         let revoked_itself = dead == Dead::Revoked && plan.credential == self.access_token();
+        self.note_end(Some(dead), status, now);
         if revoked_itself {
-            self.end(Ended::Dead(dead));
+            self.died = Some(dead);
+            self.end(Ended::Dead(dead), now);
             self.tell(Event::ReauthRequired(dead));
             return Commit::Clear(plan.sid.clone(), dead);
         }
-        self.mark_dead(dead);
+        self.mark_dead(dead, status, now);
         if usable {
             Commit::Store
         } else {
@@ -378,7 +484,7 @@ impl Policy {
     fn access_token(&self) -> Option<Secret> {
         self.session
             .as_ref()
-            .map(|session| session.access_token.clone())
+            .and_then(|session| session.access_token.clone())
     }
 
     fn just_woke(&self, now: Now) -> bool {
@@ -397,9 +503,7 @@ impl Policy {
             .is_none_or(|at| now.mono.saturating_sub(at) >= HOUR);
         if self.recent.len() > HONEST && quiet {
             self.suspected_at = Some(now.mono);
-            let refreshes = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
-            self.outputs
-                .push_back(Output::Event(Event::SuspiciousActivity { refreshes }));
+            self.suspect(Suspicion::Frequency);
         }
         // A page that refreshes every second must not grow without bound.
         if self.recent.len() > HONEST * 10 {
@@ -416,6 +520,13 @@ pub fn retry_after(header: &str, now: i64) -> Option<i64> {
 /// What the refresh endpoint would say of a credential that a resource called revoked.
 fn revoked_answer() -> RefreshAnswer {
     RefreshAnswer::Failed(Failure::Status(401, Some("TOKEN_REVOKED".to_owned())), None)
+}
+
+fn status_of(failure: &Failure) -> Option<u16> {
+    match failure {
+        Failure::Status(status, _) => Some(*status),
+        _ => None,
+    }
 }
 
 fn dead_error(dead: Dead) -> Error {

@@ -31,13 +31,15 @@ pub struct Dialect {
     pub unit: i64,
     /// Whether `token_type` may be missing.
     pub untyped: bool,
+    /// The tokens are in cookies: none is read, and an empty answer is fine (behaviour.md 6.26).
+    pub tokenless: bool,
 }
 
 /// The tokens of one successful answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSet {
-    /// The new access token.
-    pub access_token: Secret,
+    /// The new access token; `None` = it went into a cookie.
+    pub access_token: Option<Secret>,
     /// The new refresh token; `None` = keep the old one (RFC 6749 §6).
     pub refresh_token: Option<Secret>,
     /// What the answer says about the access token's end.
@@ -62,19 +64,12 @@ pub enum Unusable {
 /// # Errors
 /// [`Unusable`] when there is no access token that can stand in a header, or its type is unknown.
 pub fn read_tokens(body: &dyn Body, dialect: &Dialect) -> Result<TokenSet, Unusable> {
+    let (access_token, refresh_token) = if dialect.tokenless {
+        (None, None)
+    } else {
+        read_secrets(body, dialect)?
+    };
     let custom = &dialect.fields;
-    let access = secret(
-        body,
-        custom.access_token.as_deref(),
-        &["access_token", "token", "accessToken", "access"],
-    );
-    let access_token = access.ok_or(Unusable::Malformed)?;
-    check_type(body, dialect)?;
-    let refresh_token = secret(
-        body,
-        custom.refresh_token.as_deref(),
-        &["refresh_token", "refreshToken", "refresh"],
-    );
     let seconds = pick(
         body,
         custom.expires_in.as_deref(),
@@ -82,11 +77,13 @@ pub fn read_tokens(body: &dyn Body, dialect: &Dialect) -> Result<TokenSet, Unusa
     );
     let relative = expiry::duration(&seconds, dialect.unit)
         .or_else(|| expiry::duration(&body.get("expires_in_minutes"), 60_000));
-    let absolute = pick(
+    let end = pick(
         body,
         custom.expires_at.as_deref(),
         &["expires_at", "expiresAt"],
     );
+    let absolute = expiry::instant(&end);
+    let given = |field: &Field, read: Option<i64>| *field != Field::Absent && read.is_none();
     let refresh_lifetime = pick(
         body,
         None,
@@ -97,7 +94,8 @@ pub fn read_tokens(body: &dyn Body, dialect: &Dialect) -> Result<TokenSet, Unusa
         refresh_token,
         lifetimes: Lifetimes {
             relative,
-            absolute: expiry::instant(&absolute),
+            absolute,
+            unreadable: given(&seconds, relative) || given(&end, absolute),
             ..Lifetimes::default()
         },
         refresh_lifetime: expiry::duration(&refresh_lifetime, 1000),
@@ -124,6 +122,11 @@ pub fn error_code(body: &dyn Body) -> Option<String> {
             Field::Text(text) if !text.is_empty() && text.len() <= 64 => Some(text),
             _ => None,
         })
+}
+
+/// Whether a body reports an error, whatever its status says (behaviour.md 1.16).
+pub fn reports_error(body: &dyn Body) -> bool {
+    matches!(body.get("error"), Field::Text(text) if !text.is_empty())
 }
 
 /// Why a session is over.
@@ -163,6 +166,9 @@ impl Dead {
     }
 }
 
+/// Codes that mean a dead credential in one dialect only, each with its HTTP status.
+pub type DeadCodes = &'static [(u16, &'static str)];
+
 /// What an unsuccessful refresh says about the session (behaviour.md 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -175,6 +181,10 @@ pub enum Class {
         /// Whether the server may have acted on the call before the fault (network, timeout).
         indeterminate: bool,
     },
+    /// Another refresh of the same session is under way: look again in a moment.
+    Conflict,
+    /// The server would not risk an early request (RFC 8470 §5.2): once more, at once.
+    TooEarly,
     /// Refreshing cannot work as configured.
     Config,
     /// Could be either: kept, but three in a row are the end.
@@ -203,23 +213,39 @@ pub enum Failure {
     Network,
     /// No answer in time.
     Timeout,
+    /// Not called: a copy of this tab has used the credential up and could not be reached
+    /// (behaviour.md 5.9).
+    Overtaken,
 }
 
-/// Classes a failed refresh, by the table of behaviour.md 2.5.
-pub fn classify(failure: &Failure) -> Class {
+/// Classes a failed refresh, by the table of behaviour.md 2.5. `dead_codes` are the dialect's own.
+pub fn classify(failure: &Failure, dead_codes: DeadCodes) -> Class {
     match failure {
         Failure::Network | Failure::Timeout => Class::Transient {
             counted: true,
             indeterminate: true,
         },
         Failure::Malformed(Unusable::TokenType) => Class::Config,
-        Failure::Malformed(Unusable::Malformed) | Failure::Redirected => Class::Ambiguous,
+        Failure::Malformed(Unusable::Malformed) | Failure::Redirected | Failure::Overtaken => {
+            Class::Ambiguous
+        }
         Failure::Status(status, code) => code
             .as_deref()
             .filter(|_| *status < 500)
-            .and_then(|code| by_code(*status, code))
+            .and_then(|code| by_code(*status, code, dead_codes))
             .unwrap_or_else(|| by_status(*status)),
     }
+}
+
+/// Whether an auth endpoint refused a call for want of a valid CSRF token: 419 is Laravel's answer,
+/// 403 Django's (behaviour.md 2.5).
+pub fn refuses_csrf(status: u16, code: Option<&str>) -> bool {
+    status == 419 || (status == 403 && code.and_then(|code| by_code(403, code, &[])).is_none())
+}
+
+/// Whether a dead credential was called used before: somebody else may have it (RFC 9700 §4.14.2).
+pub(super) fn says_reused(failure: &Failure) -> bool {
+    matches!(failure, Failure::Status(_, Some(code)) if code == "refresh_token_already_used")
 }
 
 /// Whether a code in the body of a resource's 401 says that the session itself was ended.
@@ -227,10 +253,15 @@ pub(super) fn says_revoked(code: &str) -> bool {
     code == "TOKEN_REVOKED"
 }
 
-fn by_code(status: u16, code: &str) -> Option<Class> {
+fn by_code(status: u16, code: &str, dead_codes: DeadCodes) -> Option<Class> {
     let class = match code {
-        "invalid_grant" | "TOKEN_EXPIRED" | "session_expired" => Class::Terminal(Dead::Expired),
+        _ if dead_codes.contains(&(status, code)) => Class::Terminal(Dead::Expired),
+        "invalid_grant" | "TOKEN_EXPIRED" | "session_expired" | "token_not_valid" => {
+            Class::Terminal(Dead::Expired)
+        }
         "TOKEN_REVOKED"
+        | "no_active_account"
+        | "password_changed"
         | "refresh_token_not_found"
         | "refresh_token_already_used"
         | "session_not_found" => Class::Terminal(Dead::Revoked),
@@ -252,15 +283,39 @@ fn by_status(status: u16) -> Class {
         401 => Class::Terminal(Dead::Expired),
         404 | 405 | 406 | 410 | 415 | 422 | 501 => Class::Config,
         429 => WAIT,
-        408 | 409 | 421 | 425 | 500.. => FAULT,
+        409 => Class::Conflict,
+        425 => Class::TooEarly,
+        408 | 421 | 500.. => FAULT,
         _ => Class::Ambiguous,
     }
+}
+
+fn read_secrets(
+    body: &dyn Body,
+    dialect: &Dialect,
+) -> Result<(Option<Secret>, Option<Secret>), Unusable> {
+    let custom = &dialect.fields;
+    let access = secret(
+        body,
+        custom.access_token.as_deref(),
+        &["access_token", "token", "accessToken", "access"],
+    );
+    if access.is_none() {
+        return Err(Unusable::Malformed);
+    }
+    check_type(body, dialect)?;
+    let refresh = secret(
+        body,
+        custom.refresh_token.as_deref(),
+        &["refresh_token", "refreshToken", "refresh"],
+    );
+    Ok((access, refresh))
 }
 
 fn check_type(body: &dyn Body, dialect: &Dialect) -> Result<(), Unusable> {
     match pick(body, None, &["token_type", "tokenType"]) {
         Field::Text(kind) if kind.eq_ignore_ascii_case("bearer") => Ok(()),
-        Field::Other if dialect.untyped => Ok(()),
+        Field::Absent if dialect.untyped => Ok(()),
         _ => Err(Unusable::TokenType),
     }
 }
@@ -278,21 +333,20 @@ fn pick(body: &dyn Body, custom: Option<&str>, usual: &[&str]) -> Field {
     }
     let mut found = usual.iter().map(|name| body.get(name));
     found
-        .find(|field| *field != Field::Other)
-        .unwrap_or(Field::Other)
+        .find(|field| *field != Field::Absent)
+        .unwrap_or(Field::Absent)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    // 1.17, 2.1, 2.5
     #[test]
     fn the_table_of_refresh_answers() {
         let status = |status, code: &str| {
-            classify(&Failure::Status(
-                status,
-                (!code.is_empty()).then(|| code.to_owned()),
-            ))
+            let code = (!code.is_empty()).then(|| code.to_owned());
+            classify(&Failure::Status(status, code), &[])
         };
         for (class, answers) in [
             (
@@ -331,6 +385,8 @@ mod tests {
                 ],
             ),
             (WAIT, vec![(429, ""), (429, "invalid_grant")]),
+            (Class::Conflict, vec![(409, ""), (409, "conflict")]),
+            (Class::TooEarly, vec![(425, "")]),
             (
                 FAULT,
                 vec![
@@ -339,9 +395,7 @@ mod tests {
                     (511, ""),
                     (522, ""),
                     (408, ""),
-                    (409, ""),
                     (421, ""),
-                    (425, ""),
                     (500, "invalid_grant"),
                     (400, "server_error"),
                 ],
@@ -351,10 +405,12 @@ mod tests {
                 assert_eq!(status(number, code), class, "{number} {code}");
             }
         }
-        assert_eq!(classify(&Failure::Redirected), Class::Ambiguous);
-        assert_eq!(
-            classify(&Failure::Malformed(Unusable::Malformed)),
-            Class::Ambiguous
-        );
+        for unclear in [
+            Failure::Redirected,
+            Failure::Overtaken,
+            Failure::Malformed(Unusable::Malformed),
+        ] {
+            assert_eq!(classify(&unclear, &[]), Class::Ambiguous);
+        }
     }
 }

@@ -56,10 +56,15 @@ pub struct Session {
     pub sid: String,
     /// How many refreshes this login has seen. A higher number is a newer token.
     pub rotation: u32,
-    /// The access token.
-    pub access_token: Secret,
+    /// The access token; `None` = it is in a cookie that no script can read (behaviour.md 6.26).
+    pub access_token: Option<Secret>,
     /// The refresh token, where the server gives one.
     pub refresh_token: Option<Secret>,
+    /// The rotation that brought the refresh credential: servers that do not rotate give an access
+    /// token only. A tab whose number is lower than that of a copy of it holds a spent one.
+    pub credential_since: u32,
+    /// What copies of a tab share, for handing tokens to each other (behaviour.md 5.9). Not a token.
+    pub handover_key: Option<Secret>,
     /// When the request that brought the token was sent (behaviour.md 1.6).
     pub issued_at: i64,
     /// When the access token expires; `None` = unknown, then only a 401 tells.
@@ -75,6 +80,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Which of two tokens of one login is newer. The credential counts first: copies of a tab count
+    /// their refreshes each for itself, but only the newest credential can bring a newer one.
+    pub(super) fn order(&self) -> (u32, u32) {
+        (self.credential_since, self.rotation)
+    }
+
     /// Milliseconds of life left, by whichever of the two clocks says less; `None` = unknown.
     pub fn remaining(&self, now: Now) -> Option<i64> {
         let wall = self.expires_at.map(|at| at.saturating_sub(now.wall));
@@ -122,6 +133,7 @@ impl Session {
 mod tests {
     use super::*;
 
+    // 6.11, known-failures 50
     #[test]
     fn a_secret_does_not_print() {
         let secret = Secret::new("12|canary-token".to_owned()).unwrap();
@@ -133,6 +145,7 @@ mod tests {
         );
     }
 
+    // 1.2, 1.14
     #[test]
     fn a_token_that_could_split_a_header_is_refused() {
         for bad in ["", "a b", "a\r\nX: y", "tökén", "tab\t"] {

@@ -1,11 +1,9 @@
 //! What the tabs share through storage, and when one tab believes another.
 
-use super::breaker::Breaker;
 use super::event::{Event, Log};
 use super::expiry::Now;
-use super::response::Dead;
-use super::session::Session;
-use super::{Ended, Policy};
+use super::record::{Record, Tombstone};
+use super::{Ended, Ending, Policy};
 
 /// What storage holds at one moment. Messages between tabs are only hints to look here
 /// (behaviour.md 5.8).
@@ -13,33 +11,16 @@ use super::{Ended, Policy};
 pub struct Stored {
     /// The session record, validated; `None` = no record.
     pub record: Option<Record>,
-    /// The note that a login ended; it outlives the record so that late tabs learn of it.
-    pub tombstone: Option<Tombstone>,
-}
-
-/// One stored session with the state of its breaker (behaviour.md 2.12).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The session; its `deadline` is not stored.
-    pub session: Session,
-    /// The breaker of this session's credential.
-    pub breaker: Breaker,
-}
-
-/// A login that is over, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tombstone {
-    /// The login that ended.
-    pub sid: String,
-    /// `None` = signed out by a person; otherwise the credential died.
-    pub dead: Option<Dead>,
+    /// The notes that logins ended, the latest first; they outlive the records so that late tabs
+    /// learn of it.
+    pub tombstones: Vec<Tombstone>,
 }
 
 impl Stored {
     fn buries(&self, sid: &str) -> Option<&Tombstone> {
-        self.tombstone
-            .as_ref()
-            .filter(|tombstone| tombstone.sid == sid)
+        self.tombstones
+            .iter()
+            .find(|tombstone| tombstone.sid == sid)
     }
 
     /// The stored session of this login, if it is there and not buried.
@@ -57,10 +38,10 @@ impl Stored {
         other.is_some_and(|other| other != sid && !self.ended(other))
     }
 
-    /// The login whose tombstone lies here; empty = none.
+    /// The login that was the last to end; empty = none has.
     fn beside(&self) -> String {
-        let buried = self.tombstone.as_ref();
-        buried
+        let latest = self.tombstones.first();
+        latest
             .map(|tombstone| tombstone.sid.clone())
             .unwrap_or_default()
     }
@@ -77,6 +58,8 @@ impl Policy {
         Some(Record {
             session,
             breaker: self.breaker,
+            sent_at: self.sent_at,
+            indeterminate: self.indeterminate,
         })
     }
 
@@ -95,11 +78,17 @@ impl Policy {
         self.loaded = true;
         self.touch();
         self.adopt_into_nothing(stored, now, false);
+        if self.session.is_none() {
+            self.ending = stored.tombstones.first().map(Ending::read);
+        }
+        if let Some(ending) = &mut self.ending {
+            ending.elsewhere = None;
+        }
     }
 
     fn adopt_over(&mut self, sid: &str, stored: &Stored, now: Now) {
         if self.ended_elsewhere(sid, stored) {
-            self.end_as(stored.buries(sid).and_then(|tombstone| tombstone.dead));
+            self.end_as(stored.buries(sid), now);
             return self.adopt_into_nothing(stored, now, true);
         }
         let Some(record) = &stored.record else { return };
@@ -111,6 +100,7 @@ impl Policy {
             self.install(record.clone(), now);
             self.kept_beside = Some(stored.beside());
             self.tell(Event::UserChanged);
+            self.tell_if_dead();
         }
     }
 
@@ -118,13 +108,12 @@ impl Policy {
     /// and the tombstone is another than the one that lay beside it, so that a later login came and
     /// went (known-failures 71). A record that merely vanished is no sign-out: storage gets lost.
     pub(super) fn ended_elsewhere(&self, sid: &str, stored: &Stored) -> bool {
-        let Some(tombstone) = &stored.tombstone else {
-            return false;
-        };
-        let later = self
-            .kept_beside
-            .as_ref()
-            .is_some_and(|seen| *seen != tombstone.sid);
+        let latest = stored.beside();
+        let later = !latest.is_empty()
+            && self
+                .kept_beside
+                .as_ref()
+                .is_some_and(|seen| *seen != latest);
         // Only localStorage is shared: what another login did to its own tab's storage is no news here.
         let shared = self
             .session
@@ -134,9 +123,19 @@ impl Policy {
         stored.ended(sid) || replaced
     }
 
-    fn end_as(&mut self, dead: Option<Dead>) {
+    fn end_as(&mut self, tombstone: Option<&Tombstone>, now: Now) {
         let known = self.session.as_ref().is_some_and(|session| session.dead);
-        self.end(dead.map_or(Ended::SignedOut, Ended::Dead));
+        let dead = tombstone.and_then(|tombstone| tombstone.dead);
+        // The tombstone may be our own, of a death that was noted when it happened here.
+        let noted = self.ending().filter(|noted| known && noted.dead == dead);
+        let elsewhere = noted.map_or(Some(true), |noted| noted.elsewhere);
+        self.end(dead.map_or(Ended::SignedOut, Ended::Dead), now);
+        if let (Some(ending), Some(tombstone)) = (&mut self.ending, tombstone) {
+            (ending.at, ending.status) = (tombstone.at, tombstone.status);
+        }
+        if let Some(ending) = &mut self.ending {
+            ending.elsewhere = elsewhere;
+        }
         self.metrics.sign_outs += u32::from(dead.is_none());
         match dead {
             None => self.tell(Event::SignedOut { elsewhere: true }),
@@ -148,20 +147,26 @@ impl Policy {
 
     fn adopt_rotation(&mut self, record: &Record, now: Now) {
         let Some(session) = &self.session else { return };
-        if record.session.rotation < session.rotation {
+        if record.session.order() < session.order() {
             return;
         }
-        if record.session.access_token == session.access_token
+        if record.session.order() == session.order()
+            && record.session.access_token == session.access_token
             && record.session.refresh_token == session.refresh_token
         {
             // Same credential: only what other tabs learnt about it is new.
-            let newly_dead = record.session.dead && !session.dead;
+            let newly_dead = record.death().filter(|_| !session.dead);
+            self.indeterminate |= record.indeterminate;
+            if !self.in_flight {
+                self.sent_at = record.sent_at;
+            }
             if self.breaker.learn(record.breaker, now.wall) {
                 self.rearm = true;
                 self.touch();
             }
-            if newly_dead {
-                self.mark_dead(Dead::Expired);
+            if let Some(dead) = newly_dead {
+                self.mark_dead(dead, None, now);
+                self.end_was_elsewhere();
             }
             return;
         }
@@ -173,6 +178,7 @@ impl Policy {
             elsewhere: true,
             expires_at,
         });
+        self.tell_if_dead();
     }
 
     fn adopt_into_nothing(&mut self, stored: &Stored, now: Now, tell: bool) {
@@ -186,14 +192,36 @@ impl Policy {
         self.kept_beside = Some(stored.beside());
         if tell {
             self.tell(Event::SignedIn { elsewhere: true });
+            self.tell_if_dead();
+        }
+    }
+
+    /// The record that was taken over says that its credential is dead: that is news of its own.
+    fn tell_if_dead(&mut self) {
+        if let Some(dead) = self.died {
+            self.tell(Event::ReauthRequired(dead));
         }
     }
 
     /// Puts a stored record in place of the current session.
     fn install(&mut self, record: Record, now: Now) {
+        let died = record.death();
         let mut session = record.session;
         session.anchor(now);
         self.replace(session);
+        self.died = died;
+        if died.is_some() {
+            self.note_end(died, None, now);
+            self.end_was_elsewhere();
+        }
+        self.sent_at = record.sent_at;
+        self.indeterminate = record.indeterminate;
         self.breaker.learn(record.breaker, now.wall);
+    }
+
+    fn end_was_elsewhere(&mut self) {
+        if let Some(ending) = &mut self.ending {
+            ending.elsewhere = Some(true);
+        }
     }
 }

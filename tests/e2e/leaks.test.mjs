@@ -10,7 +10,7 @@ const HEARD = ['console', 'event', 'log', 'error', 'metrics', 'snapshot', 'url',
 const NOISE = /blocked by CORS policy|net::ERR_|keepfresh/
 
 for (const preset of Object.keys(PRESETS)) {
-  // 4.25, 5.8, 6.2, 6.11, 7.23, known-failures 50 and 51
+  // 4.25, 5.8, 6.11, 7.23, known-failures 50 and 51
   scenario(`${preset}: no token shows, whatever happens`, { noise: NOISE }, async (world) => {
     const { refresh } = PRESETS[preset]
     const tab = await world.signedIn(preset, ALOUD, { remember: true })
@@ -50,7 +50,7 @@ for (const preset of Object.keys(PRESETS)) {
   })
 }
 
-// The search itself has to find what is there.
+// 7.23: the search itself has to find what is there.
 scenario('the search finds a piece of a token', {}, async (world) => {
   const tab = await world.signedIn('sanctum')
   const token = await tab.must('getAccessToken')

@@ -50,7 +50,7 @@ scenario('no trick of spelling brings the token to another origin', { noise: NOI
   }
 })
 
-// 3.7, 4.24, 7.19: the browser drops the header on the way to another origin; its 401 is not ours, even where
+// 3.7, 4.23, 4.24, 7.19: the browser drops the header on the way to another origin; its 401 is not ours, even where
 // CORS hides it.
 for (const status of [302, 307]) {
   scenario(`a redirect ${status} of the API leaves the token behind`, { noise: NOISE }, async (world) => {

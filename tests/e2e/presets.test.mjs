@@ -62,14 +62,18 @@ for (const [preset, { refresh }] of Object.entries(PRESETS)) {
       }
       for (const { kind } of echoed) {
         const sends = await world.server.log('/api/echo', `kind=${kind}`)
-        assert.deepEqual(sends.map((entry) => entry.status), [401, 200], kind)
+        assert.deepEqual(
+          sends.map((entry) => entry.status),
+          [401, 200],
+          kind,
+        )
         assert.equal(sends[0].body_sha256, sends[1].body_sha256, kind)
       }
       const wire = await world.server.wire()
       assert.deepEqual([wire.replays, wire.refreshes], [5, 1])
     })
 
-    // 2.1: a wrong password is the caller's business.
+    // README: States, events, errors: a wrong password is the caller's business.
     scenario('a refused sign-in changes nothing', {}, async (world) => {
       const tab = await world.tab(preset)
       const wrong = preset === 'oauth2' ? { code: 'none', code_verifier: 'x' } : { ...ADA, password: 'x' }

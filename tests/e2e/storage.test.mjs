@@ -29,7 +29,7 @@ scenario('a corrupt record is removed', {}, async (world) => {
   assert.deepEqual(await tab.events('storage_degraded'), [])
 })
 
-// 5.16, 6.8: a record of a later version, or of another server, is not ours to touch.
+// 5.16: a record of a later version is not ours to touch.
 scenario('a record of a later version is left alone', {}, async (world) => {
   const tab = await world.tab('django')
   const later = '{"v":2,"whatever":true}'
@@ -49,7 +49,7 @@ scenario('a session of another auth server is not used', {}, async (world) => {
   assert.equal((await world.server.log('/api/bookings')).at(-1).token, 'none')
 })
 
-// 5.18, 5.21, known-failures 70: a stored token past its end is renewed on load, before the first request.
+// 5.21, known-failures 32, 70: a stored token past its end is renewed on load, before the first request.
 for (const preset of ['django', 'oauth2']) {
   scenario(`${preset}: an expired stored token is renewed before the first request`, {}, async (world) => {
     const tab = await world.signedIn(preset, {}, REMEMBER)
@@ -93,7 +93,11 @@ scenario('setItem throws: the session lives on in memory', {}, async (world) => 
 // 5.16, known-failures 24: where the browser blocks storage, its very getters throw.
 scenario('blocked storage: the session lives in memory', {}, async (world) => {
   const init = () => {
-    const blocked = { get: () => { throw new DOMException('denied', 'SecurityError') } }
+    const blocked = {
+      get: () => {
+        throw new DOMException('denied', 'SecurityError')
+      },
+    }
     Object.defineProperty(window, 'localStorage', blocked)
     Object.defineProperty(window, 'sessionStorage', blocked)
   }
@@ -129,7 +133,11 @@ scenario('forged messages and storage events change nothing', {}, async (world) 
       { v: 1, type: 'changed' },
       { v: 1, type: 'signed_out', sid: 'x' },
       { v: 99, type: 'changed', access_token: 'forged' },
-      'changed', null, 7, [], { type: { toString: 'x' } },
+      'changed',
+      null,
+      7,
+      [],
+      { type: { toString: 'x' } },
     ]
     for (const message of forged) channel.postMessage(message)
     dispatchEvent(new StorageEvent('storage', { key: 'keepfresh.default', newValue: null }))

@@ -39,6 +39,7 @@ fn reason() -> JsValue {
     reason.into()
 }
 
+// 4.15, 4.16, 7.5, known-failures 11
 #[wasm_bindgen_test]
 async fn one_of_ten_waiters_gives_up_and_nine_succeed() {
     let world = waiting().await;
@@ -59,6 +60,7 @@ async fn one_of_ten_waiters_gives_up_and_nine_succeed() {
     assert_eq!(world.server.tokens_at(X), vec![bearer(2); 9]);
 }
 
+// 4.15, 4.16, 7.5
 #[wasm_bindgen_test]
 async fn when_all_give_up_the_refresh_still_commits() {
     let world = waiting().await;
@@ -81,6 +83,7 @@ async fn when_all_give_up_the_refresh_still_commits() {
     assert_eq!(world.server.count(TOKEN), 1);
 }
 
+// 4.15, known-failures 11
 #[wasm_bindgen_test]
 async fn giving_up_between_the_401_and_the_replay_sends_nothing_more() {
     let world = waiting().await;
@@ -96,6 +99,7 @@ async fn giving_up_between_the_401_and_the_replay_sends_nothing_more() {
     assert_eq!(world.server.count(X), 1);
 }
 
+// 4.15
 #[wasm_bindgen_test]
 async fn giving_up_during_the_first_send_or_the_replay_is_the_native_rejection() {
     let world = World::oauth2();
@@ -119,6 +123,7 @@ async fn giving_up_during_the_first_send_or_the_replay_is_the_native_rejection()
     }
 }
 
+// 4.14
 #[wasm_bindgen_test]
 async fn a_signal_that_has_fired_already_rejects_with_its_reason() {
     let world = waiting().await;
@@ -155,7 +160,7 @@ async fn no_listener_stays_on_the_signal() {
     }
 }
 
-// A refresh that is asked for by hand cannot be aborted by a request that shares it.
+// 4.16: a refresh that is asked for by hand cannot be aborted by a request that shares it.
 #[wasm_bindgen_test]
 async fn an_abort_does_not_reach_a_refresh_by_hand() {
     let world = waiting().await;

@@ -7,6 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 
 const X: &str = "GET https://api.test/x";
 
+// README: States, events, errors
 #[wasm_bindgen_test]
 async fn every_method_of_a_disposed_client_rejects() {
     let world = World::sanctum();
@@ -38,6 +39,7 @@ async fn every_method_of_a_disposed_client_rejects() {
     assert!(world.in_session().unwrap().contains(&at(1)));
 }
 
+// known-failures 47
 #[wasm_bindgen_test]
 async fn a_hundred_clients_leave_no_timer_and_no_listener() {
     let world = World::oauth2();
@@ -58,6 +60,7 @@ async fn a_hundred_clients_leave_no_timer_and_no_listener() {
     assert_eq!(clock.pending(), idle);
 }
 
+// known-failures 47
 #[wasm_bindgen_test]
 async fn a_disposed_client_hears_and_says_nothing_more() {
     let world = World::oauth2();
@@ -82,7 +85,7 @@ async fn a_disposed_client_hears_and_says_nothing_more() {
     assert!(gone.host.all().is_empty(), "{:?}", gone.host.all());
 }
 
-// A refresh in flight is the only holder of the next refresh token: it is stored, in silence.
+// 5.13, known-failures 47: a refresh in flight is the only holder of the next refresh token: it is stored, in silence.
 #[wasm_bindgen_test]
 async fn disposing_during_a_refresh_leaves_no_timer() {
     let mut world = World::oauth2();

@@ -15,6 +15,7 @@ fn nothing_is_stored(world: &World) {
     assert!(!left.unwrap_or_default().contains(CANARY));
 }
 
+// 5.11, 6.24
 #[wasm_bindgen_test]
 async fn storage_is_empty_before_the_first_await() {
     for remember in [false, true] {
@@ -44,6 +45,7 @@ async fn storage_is_empty_before_the_first_await() {
     }
 }
 
+// 1.18, 6.18
 #[wasm_bindgen_test]
 async fn each_preset_tells_its_server() {
     let form = format!(
@@ -117,7 +119,7 @@ async fn signing_out_never_fails() {
     assert_eq!(world.server.count(REVOKE), 1);
 }
 
-// 5.11, 7.13, known-failures 38
+// 5.11, 7.13, known-failures 38, 40
 #[wasm_bindgen_test]
 async fn a_refresh_that_lands_after_the_logout_is_discarded_and_revoked() {
     let world = World::oauth2();
@@ -145,7 +147,7 @@ async fn a_refresh_that_lands_after_the_logout_is_discarded_and_revoked() {
     nothing_is_stored(&world);
     assert_eq!(world.server.count(X), 1);
     assert_eq!(world.status(), "signed_out");
-    // Known-failures 40: no "session expired" on the way.
+    // No "session expired" on the way.
     assert_eq!(world.host.events(), ["signed_in", "signed_out"]);
 }
 
@@ -186,6 +188,7 @@ async fn a_401_after_the_logout_is_the_callers() {
     assert_eq!(world.status(), "authenticated");
 }
 
+// 5.11, known-failures 41
 #[wasm_bindgen_test]
 async fn logging_out_everywhere_reports_what_the_server_said() {
     const ALL: &str = "POST https://api.test/api/auth/logout-all";
@@ -210,7 +213,7 @@ async fn logging_out_everywhere_reports_what_the_server_said() {
     }
 }
 
-// Known-failures 44: coming back from the back-forward cache after a logout elsewhere.
+// 5.7, known-failures 44: coming back from the back-forward cache after a logout elsewhere.
 #[wasm_bindgen_test]
 async fn a_page_that_comes_back_looks_into_storage_first() {
     let world = World::new(&json!({"preset": "oauth2", "crossTab": false}));

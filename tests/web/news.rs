@@ -14,6 +14,7 @@ fn page() -> web_sys::EventTarget {
     js_sys::global().unchecked_into()
 }
 
+// 2.15, known-failures 66
 #[wasm_bindgen_test]
 async fn news_come_from_a_microtask_never_from_within_a_call() {
     let world = World::oauth2();
@@ -39,6 +40,7 @@ async fn news_come_from_a_microtask_never_from_within_a_call() {
     assert_eq!(world.host.all(), ["changed signed_out", "event signed_out"]);
 }
 
+// 2.15; README: Log lines
 #[wasm_bindgen_test]
 async fn the_story_of_a_401_is_told_in_order() {
     let world = World::oauth2();
@@ -62,6 +64,7 @@ async fn the_story_of_a_401_is_told_in_order() {
     assert!(place("log refreshed") < place("event refreshed"));
 }
 
+// README: States, events, errors
 #[wasm_bindgen_test]
 async fn a_snapshot_holds_what_the_contract_says() {
     let world = World::oauth2();
@@ -98,7 +101,7 @@ async fn a_lifetime_that_the_server_does_not_tell_is_the_configured_one() {
     assert!((number(&session, "lifetime") - 60_000.0).abs() < 2.0);
 }
 
-// Known-failures 19
+// 6.23, known-failures 19
 #[wasm_bindgen_test]
 async fn a_host_that_throws_harms_nobody() {
     let world = World::oauth2();
@@ -116,7 +119,7 @@ async fn a_host_that_throws_harms_nobody() {
     );
 }
 
-// Known-failures 17, 18: the host may call the client from within its news.
+// Known-failures 17, 18, 66: the host may call the client from within its news.
 #[wasm_bindgen_test]
 async fn the_host_may_call_back_from_within_an_event() {
     let world = Rc::new(World::oauth2());
@@ -208,6 +211,7 @@ async fn debug_entries_tell_the_age_of_the_token() {
     assert!((number(&entry, "at") - clock.now()).abs() < 2.0);
 }
 
+// README: Log lines
 #[wasm_bindgen_test]
 async fn without_debug_a_request_with_a_good_token_says_nothing() {
     let world = World::oauth2();

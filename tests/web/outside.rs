@@ -54,6 +54,7 @@ fn supabase(n: u32) -> Value {
     })
 }
 
+// document 001
 #[wasm_bindgen_test]
 async fn ten_callers_ask_once_and_the_answer_is_believed_for_five_seconds() {
     let outside = Outside::new(&json!({}), vec![Ok(supabase(1)), Ok(supabase(2))]);
@@ -76,6 +77,7 @@ async fn ten_callers_ask_once_and_the_answer_is_believed_for_five_seconds() {
     assert_eq!(world.server.tokens_at(X), expected);
 }
 
+// document 001
 #[wasm_bindgen_test]
 async fn clearing_the_cache_asks_again() {
     let outside = Outside::new(&json!({}), vec![Ok(supabase(1)), Ok(supabase(2))]);
@@ -87,6 +89,7 @@ async fn clearing_the_cache_asks_again() {
     assert_eq!(world.server.tokens_at(X), [bearer(1), bearer(2)]);
 }
 
+// document 001
 #[wasm_bindgen_test]
 async fn ready_asks_and_the_state_follows() {
     let outside = Outside::new(&json!({}), vec![Ok(supabase(1))]);
@@ -103,6 +106,7 @@ async fn ready_asks_and_the_state_follows() {
     assert!(world.host.events().is_empty());
 }
 
+// document 001
 #[wasm_bindgen_test]
 async fn no_session_outside_is_no_session() {
     for nothing in [
@@ -117,6 +121,7 @@ async fn no_session_outside_is_no_session() {
     }
 }
 
+// 2.4; document 001
 #[wasm_bindgen_test]
 async fn a_source_that_fails_does_not_stop_requests() {
     let answers = vec![
@@ -144,7 +149,7 @@ async fn a_source_that_fails_does_not_stop_requests() {
     done(world.core.ready(), "ready").await;
 }
 
-// supabase-js reports a failed refresh as an error beside no session: that is no sign-out.
+// 2.4: supabase-js reports a failed refresh as an error beside no session: that is no sign-out.
 #[wasm_bindgen_test]
 async fn an_error_outside_is_not_a_sign_out() {
     let failed = json!({"data": {"session": null}, "error": {"name": "AuthRetryableFetchError"}});
@@ -171,6 +176,7 @@ async fn a_401_asks_again_and_replays_with_the_new_token() {
     assert_eq!(outside.asked.get(), 2);
 }
 
+// 2.16; document 001
 #[wasm_bindgen_test]
 async fn a_401_that_the_source_cannot_help_goes_to_the_caller() {
     let outside = Outside::new(&json!({}), vec![Ok(supabase(1))]);
@@ -218,6 +224,7 @@ async fn refresh_session_renews_and_runs_without_a_lock() {
     assert_eq!(world.server.tokens_at(X), [bearer(2)]);
 }
 
+// document 001
 #[wasm_bindgen_test]
 async fn a_sign_out_outside_is_noticed() {
     let outside = Outside::new(&json!({}), vec![Ok(supabase(1)), Ok(json!(null))]);
@@ -257,7 +264,7 @@ async fn a_401_after_another_person_came_is_the_callers() {
     assert_eq!(world.server.tokens_at(X), [bearer(1), bearer(2)]);
 }
 
-// 5.3
+// 5.3, known-failures 34
 #[wasm_bindgen_test]
 async fn a_source_that_never_answers_is_given_up() {
     let mut world = World::empty(&json!({"refreshTimeout": 3_000}));

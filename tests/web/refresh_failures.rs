@@ -20,7 +20,7 @@ fn invalid_grant() -> Value {
     json!({"status": 400, "json": {"error": "invalid_grant", "error_description": rt(1)}})
 }
 
-// 2.3, 2.10, 7.7: the token is used up, the credential is never sent again.
+// 1.16, 2.3, 2.10, 7.7, known-failures 51, 68: the token is used up, the credential is never sent again.
 #[wasm_bindgen_test]
 async fn a_dead_credential_is_never_sent_again_and_the_token_is_used_up() {
     let world = refreshing(&[invalid_grant()]).await;
@@ -52,6 +52,7 @@ async fn a_dead_credential_is_never_sent_again_and_the_token_is_used_up() {
     assert!(!world.host.told("signed_out"));
 }
 
+// 2.10, 2.15
 #[wasm_bindgen_test]
 async fn a_dead_credential_with_a_dead_token_ends_the_session() {
     let world = refreshing(&[invalid_grant()]).await;
@@ -72,7 +73,7 @@ async fn a_dead_credential_with_a_dead_token_ends_the_session() {
     assert_eq!(clock.pending(), 0);
 }
 
-// Signing in again starts afresh.
+// 2.9: signing in again starts afresh.
 #[wasm_bindgen_test]
 async fn a_new_sign_in_forgets_the_failures_of_the_last() {
     let world = refreshing(&[invalid_grant(), grant(3)]).await;
@@ -83,7 +84,7 @@ async fn a_new_sign_in_forgets_the_failures_of_the_last() {
     assert!(world.server.calls(TOKEN)[1].text().contains(&rt(2)));
 }
 
-// 2.10, 2.11, 2.12, 7.6
+// 2.10, 2.11, 2.12, 3.16, 7.6
 #[wasm_bindgen_test]
 async fn two_500s_open_the_breaker_and_a_good_answer_closes_it() {
     let world = World::oauth2();
@@ -145,7 +146,7 @@ async fn strict_rejects_instead_of_sending_a_dead_token() {
     assert_eq!(world.server.count(X), 0);
 }
 
-// 2.6
+// 2.6, known-failures 26
 #[wasm_bindgen_test]
 async fn retry_after_is_honoured_and_a_429_never_opens_the_breaker() {
     let busy = json!({"status": 429, "headers": {"retry-after": "120"}});
@@ -168,7 +169,7 @@ async fn retry_after_is_honoured_and_a_429_never_opens_the_breaker() {
     assert!(!world.host.told("circuit_opened"));
 }
 
-// 2.4, 2.5, 7.6: one such answer changes nothing and is never stored.
+// 1.1, 1.14, 1.15, 1.16, 2.4, 2.5, 5.14, 7.6: one such answer changes nothing and is never stored.
 #[wasm_bindgen_test]
 async fn answers_without_a_token_leave_session_and_storage_as_they_were() {
     for answer in [
@@ -244,7 +245,7 @@ async fn a_refresh_that_cannot_work_as_configured_is_not_repeated() {
     }
 }
 
-// 2.5, known-failures 62: a late success is the only valid token, so it is taken.
+// 2.5, known-failures 22, 62: a late success is the only valid token, so it is taken.
 #[wasm_bindgen_test]
 async fn a_refresh_that_takes_too_long_is_a_timeout_and_its_late_answer_counts() {
     let world = World::new(&json!({"preset": "oauth2", "refreshTimeout": 3_000}));
@@ -265,7 +266,7 @@ async fn a_refresh_that_takes_too_long_is_a_timeout_and_its_late_answer_counts()
     assert_eq!(world.get_status("/x").await, 200);
 }
 
-// 3.15: the server's word on a resource; 7.27.
+// 3.15, 7.27: the server's word on a resource.
 #[wasm_bindgen_test]
 async fn token_revoked_ends_the_session_without_a_call() {
     let world = World::sanctum();
@@ -376,7 +377,7 @@ async fn offline_calls_nobody_and_coming_online_refreshes() {
     assert_eq!(world.server.count(TOKEN), 1);
 }
 
-// 5.14: after a lost answer, a refusal of the same credential has its own name.
+// 5.14, 7.15: after a lost answer, a refusal of the same credential has its own name.
 #[wasm_bindgen_test]
 async fn a_lost_answer_is_retried_with_the_same_credential() {
     let world = refreshing(&[json!({"network": true}), invalid_grant()]).await;

@@ -33,7 +33,7 @@ async fn a_fresh_token_sends_in_the_same_turn() {
     assert_eq!(world.server.tokens_at(X), [bearer(1)]);
 }
 
-// 7.1
+// 7.1, known-failures 61
 #[wasm_bindgen_test]
 async fn fifty_requests_on_an_expired_token_are_one_refresh_and_fifty_sends_of_the_new_one() {
     let world = World::oauth2();
@@ -65,7 +65,7 @@ async fn fifty_requests_on_an_expired_token_are_one_refresh_and_fifty_sends_of_t
     }
 }
 
-// 7.2, 3.19
+// 3.17, 3.19, 7.2, known-failures 1, 10
 #[wasm_bindgen_test]
 async fn fifty_401s_are_one_refresh_and_fifty_replays() {
     let world = World::oauth2();

@@ -11,6 +11,7 @@ fn keep(world: &World, text: &str) {
         .unwrap();
 }
 
+// 6.3
 #[wasm_bindgen_test]
 async fn a_session_is_kept_in_session_storage_unless_it_is_remembered() {
     let world = World::oauth2();
@@ -25,6 +26,7 @@ async fn a_session_is_kept_in_session_storage_unless_it_is_remembered() {
     assert!(world.in_session().is_some() && world.in_local().is_none());
 }
 
+// 6.3
 #[wasm_bindgen_test]
 async fn local_and_memory_storage_are_what_they_say() {
     let world = World::new(&json!({"preset": "oauth2", "storage": "local"}));
@@ -38,6 +40,7 @@ async fn local_and_memory_storage_are_what_they_say() {
     assert_eq!(get(&session, "remember"), JsValue::FALSE);
 }
 
+// 5.16
 #[wasm_bindgen_test]
 async fn the_record_has_a_version() {
     let world = World::oauth2();
@@ -47,7 +50,7 @@ async fn the_record_has_a_version() {
     assert!(record["sid"].as_str().unwrap().len() >= 24);
 }
 
-// No event for what has not changed (known-failures 45), no glimpse of "anonymous" (70).
+// Known-failures 45, 70: no event for what has not changed, no glimpse of "anonymous".
 #[wasm_bindgen_test]
 async fn the_next_page_load_goes_on_with_the_session() {
     let mut world = World::oauth2();
@@ -71,7 +74,7 @@ async fn the_next_page_load_goes_on_with_the_session() {
     );
 }
 
-// 7.25, 6.15: what is stored is untrusted input.
+// 5.16, 6.15, 7.25: what is stored is untrusted input.
 #[wasm_bindgen_test]
 async fn a_corrupt_record_is_removed_and_reported() {
     let mut world = World::oauth2();
@@ -121,6 +124,7 @@ async fn a_corrupt_record_is_removed_and_reported() {
     assert!(world.server.tokens_at("GET").iter().all(Option::is_none));
 }
 
+// 5.16
 #[wasm_bindgen_test]
 async fn a_newer_record_is_left_alone() {
     let mut world = World::empty(&json!({"preset": "oauth2"}));
@@ -157,7 +161,7 @@ async fn an_expired_stored_token_is_refreshed_on_load() {
     assert_eq!(world.status(), "authenticated");
 }
 
-// 1.10: an end that lies beyond the token's lifetime (the clock was set back) is not believed for long.
+// 1.11: also where the token has waited in storage.
 #[wasm_bindgen_test]
 async fn a_stored_token_inside_its_lead_is_refreshed_on_load() {
     let mut world = World::oauth2();
@@ -222,6 +226,7 @@ async fn full_storage_means_memory_and_requests_go_on() {
     );
 }
 
+// 5.16, known-failures 23
 #[wasm_bindgen_test]
 async fn storage_that_fills_up_later_is_reported_once() {
     let world = World::oauth2();
@@ -245,7 +250,7 @@ async fn storage_that_fills_up_later_is_reported_once() {
     );
 }
 
-// Known-failures 24: blocked cookies make the very access throw.
+// 5.16, known-failures 24: blocked cookies make the very access throw.
 #[wasm_bindgen_test]
 async fn blocked_storage_means_memory() {
     restore();

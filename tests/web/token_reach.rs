@@ -16,6 +16,7 @@ async fn hostile() -> World {
     world
 }
 
+// 6.6, 7.20, known-failures 49
 #[wasm_bindgen_test]
 async fn lookalikes_and_other_ports_get_no_token() {
     let world = hostile().await;
@@ -68,6 +69,7 @@ async fn spellings_of_the_allowed_origin_get_it() {
     assert_eq!(world.server.tokens_at("GET"), vec![bearer(1); urls.len()]);
 }
 
+// 6.6
 #[wasm_bindgen_test]
 async fn listed_origins_get_it_and_only_those() {
     let mut world = World::empty(&json!({
@@ -91,7 +93,7 @@ async fn listed_origins_get_it_and_only_those() {
     );
 }
 
-// Without baseUrl the page's own origin is the API.
+// 6.6: without baseUrl the page's own origin is the API.
 #[wasm_bindgen_test]
 async fn without_a_base_url_the_pages_own_origin_gets_it() {
     let mut world = World::empty(&json!({"preset": "oauth2"}));
@@ -138,6 +140,7 @@ async fn an_authorization_of_the_callers_own_is_left_alone() {
     assert_eq!((world.server.count(X), world.server.count(TOKEN)), (6, 0));
 }
 
+// 3.9, 4.1
 #[wasm_bindgen_test]
 async fn auth_false_and_no_cors_go_without() {
     let world = hostile().await;

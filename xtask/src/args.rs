@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use crate::fuzz::Fuzz;
 use crate::test::Step;
 
 pub(crate) const HELP: &str = "\
@@ -17,7 +18,10 @@ cargo xtask <command>
   demo [--port N] [--no-open]
                        build, start the auth server, serve the demo page and keep running
   demo --headless      drive the demo page in headless Chromium and check its counts
-  test [STEP..]        run everything, or only: fmt clippy native build pkg wasm e2e demo
+  test [STEP..]        run everything, or only: fmt map clippy native build pkg wasm e2e demo
+  fuzz [--cases N] [--seed N] [NAME]
+                       hostile input: a million cases of each property, or of those named NAME
+  map                  rewrite the table in tests/README.md: which test shows which requirement
   help                 print this
 
 Logs of every step are in target/xtask/. KEEPFRESH_TOOLCHAIN=debian builds wasm with Debian's
@@ -30,6 +34,8 @@ pub(crate) enum Action {
     Setup { browsers: bool },
     Build { dev: bool },
     Demo(Demo),
+    Fuzz(Fuzz),
+    Map,
     Test { steps: Vec<Step> },
 }
 
@@ -58,9 +64,18 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Action> {
         "build" => Ok(Action::Build {
             dev: flag(&mut parser, "dev")?,
         }),
+        "map" => nothing_more(&mut parser).map(|()| Action::Map),
         "demo" => demo(&mut parser).map(Action::Demo),
+        "fuzz" => fuzz(&mut parser).map(Action::Fuzz),
         "test" => steps(&mut parser).map(|steps| Action::Test { steps }),
         other => bail!("there is no command `{other}`"),
+    }
+}
+
+fn nothing_more(parser: &mut lexopt::Parser) -> Result<()> {
+    match parser.next()? {
+        None => Ok(()),
+        Some(other) => Err(other.unexpected().into()),
     }
 }
 
@@ -86,6 +101,19 @@ fn demo(parser: &mut lexopt::Parser) -> Result<Demo> {
         }
     }
     Ok(demo)
+}
+
+fn fuzz(parser: &mut lexopt::Parser) -> Result<Fuzz> {
+    let mut fuzz = Fuzz::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("cases") => fuzz.cases = Some(parser.value()?.parse()?),
+            Long("seed") => fuzz.seed = Some(parser.value()?.parse()?),
+            Value(name) if fuzz.name.is_none() => fuzz.name = Some(name.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(fuzz)
 }
 
 fn steps(parser: &mut lexopt::Parser) -> Result<Vec<Step>> {
@@ -115,6 +143,7 @@ mod tests {
             parsed("setup --browsers").unwrap(),
             Action::Setup { browsers: true }
         );
+        assert_eq!(parsed("map").unwrap(), Action::Map);
         assert_eq!(parsed("build").unwrap(), Action::Build { dev: false });
         assert_eq!(
             parsed("demo --port 8123 --no-open").unwrap(),
@@ -122,6 +151,14 @@ mod tests {
                 headless: false,
                 port: Some(8123),
                 no_open: true
+            })
+        );
+        assert_eq!(
+            parsed("fuzz --cases 5 --seed 7 jwt").unwrap(),
+            Action::Fuzz(Fuzz {
+                cases: Some(5),
+                seed: Some(7),
+                name: Some("jwt".to_owned())
             })
         );
     }
@@ -139,7 +176,15 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for line in ["tset", "test fmtt", "demo --port 99999", "build --fast"] {
+        for line in [
+            "tset",
+            "test fmtt",
+            "demo --port 99999",
+            "build --fast",
+            "map x",
+            "fuzz --cases many",
+            "fuzz a b",
+        ] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

@@ -5,14 +5,19 @@
     reason = "the rule keeps the clock out of the policy; xtask measures real time"
 )]
 
+mod annotation;
 mod args;
 mod browsers;
 mod build;
 mod demo;
+mod fuzz;
 mod guard;
 mod host;
+mod map;
+mod not_built;
 mod npm;
 mod project;
+mod requirement;
 mod setup;
 mod sizes;
 mod step;
@@ -53,7 +58,9 @@ fn perform(action: Action) -> anyhow::Result<ExitCode> {
         Action::Help => {}
         Action::Setup { browsers } => setup::everything(&project, browsers)?,
         Action::Build { dev } => build::package(&project, dev)?,
+        Action::Map => map::write(&project)?,
         Action::Demo(demo) => demo::run(&project, &demo)?,
+        Action::Fuzz(fuzz) => return fuzz::run(&project, &fuzz),
         Action::Test { steps } => return Ok(test::run(&project, &steps)),
     }
     Ok(ExitCode::SUCCESS)

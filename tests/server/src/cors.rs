@@ -1,19 +1,23 @@
-//! CORS for pages on loopback, whatever their port.
+//! CORS for pages on loopback, whatever their port. Cookies, and `/cookie/`, are
+//! for fewer of them.
 
 use axum::extract::Request;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::App;
+
 const ALWAYS_ALLOWED: &str = "Authorization, Content-Type, Accept";
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 /// Without these a page on another origin can read neither the clock nor the
-/// reason of a 401 nor the length of a pause.
-const EXPOSED: HeaderValue = HeaderValue::from_static("Date, Retry-After, WWW-Authenticate");
+/// reason of a refusal nor the length of a pause.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Date, Retry-After, WWW-Authenticate, X-Sb-Error-Code");
 /// Seconds that a browser may remember a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
@@ -42,13 +46,46 @@ pub(crate) fn preflight(asked: &HeaderMap) -> Response {
     response
 }
 
-/// Lets a loopback origin read the answer; with `expose` its useful headers too.
-pub(crate) fn allow(headers: &mut HeaderMap, origin: Option<&HeaderValue>, expose: bool) {
-    headers.append(VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = origin.filter(|origin| origin.to_str().is_ok_and(is_loopback)) else {
-        return;
+/// What the pages of an origin may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Read no answer.
+    None,
+    /// Read answers to requests without cookies.
+    Read,
+    /// Send cookies along.
+    Credentials,
+}
+
+/// What a page of `origin` may do at `path`. Without CORS no such page gets a
+/// preflight through, and so cannot send the header that unsafe requests with
+/// cookies need.
+pub(crate) fn trust(app: &App, origin: &HeaderValue, path: &str) -> Trust {
+    let Some(origin) = origin.to_str().ok().filter(|origin| is_loopback(origin)) else {
+        return Trust::None;
     };
+    let listed = app.www.is_some_and(|www| origin == format!("http://{www}"));
+    if listed || app.options.faults && !app.switches().strict_origins {
+        Trust::Credentials
+    } else if path.starts_with("/cookie/") {
+        Trust::None
+    } else {
+        Trust::Read
+    }
+}
+
+/// Lets an origin read the answer; with `expose` its useful headers too.
+pub(crate) fn allow(headers: &mut HeaderMap, origin: &HeaderValue, trust: Trust, expose: bool) {
+    if trust == Trust::None {
+        return;
+    }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    if trust == Trust::Credentials {
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+    }
     if expose {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }

@@ -17,9 +17,10 @@ use serde_json::json;
 use crate::App;
 use crate::answer::{Answer, json_answer, too_many};
 use crate::gate::bearer;
-use crate::limits::{Bucket, Exceeded};
+use crate::kind::Kind;
+use crate::limits::Exceeded;
 use crate::store::{Known, User};
-use crate::wire::Seen;
+use crate::wire::{Seen, noted};
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -54,7 +55,7 @@ impl FromRequestParts<Arc<App>> for Person {
         let token = bearer(&parts.headers).ok_or_else(unauthorized)?;
         match app.store.find(token).map_err(IntoResponse::into_response)? {
             Some(Known::Grant(token))
-                if token.kind == "django"
+                if token.kind == Kind::Django
                     && token.is_access()
                     && token.is_live(app.clock.now_ms()) =>
             {
@@ -77,11 +78,7 @@ struct RefreshBody {
 }
 
 async fn login(State(app): State<Arc<App>>, body: Bytes) -> Answer {
-    let now = app.clock.now_ms();
-    if let Err(exceeded) =
-        app.limits
-            .hit(Bucket::Login, "django", app.options.login_per_minute, now)
-    {
+    if let Err(exceeded) = app.count_login("django") {
         return Ok(throttled(&exceeded));
     }
     let Ok(Credentials { email, password }) = serde_json::from_slice(&body) else {
@@ -98,23 +95,17 @@ async fn login(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             "Email or password is incorrect",
         ));
     };
-    let lifetimes = app.lifetimes();
-    let (access_ms, refresh_ms) = (
-        i64::from(lifetimes.access) * 1000,
-        i64::from(lifetimes.refresh) * 1000,
-    );
-    let issued = app.store.issue_django(&user, access_ms, refresh_ms, now)?;
+    let issued = app.store.issue(Kind::Django, &user, app.life())?;
     let body = json!({
         "access_token": issued.access,
         "refresh_token": issued.refresh,
-        "expires_in": lifetimes.access,
+        "expires_in": app.lifetimes().access,
         "user": issued.user,
     });
     Ok(json_answer(StatusCode::OK, body))
 }
 
 async fn refresh(State(app): State<Arc<App>>, body: Bytes) -> Answer {
-    let now = app.clock.now_ms();
     let Ok(RefreshBody { refresh_token }) = serde_json::from_slice(&body) else {
         return Ok(error(
             StatusCode::BAD_REQUEST,
@@ -124,31 +115,20 @@ async fn refresh(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     };
     let known = app.store.find(&refresh_token)?;
     let seen = known.as_ref().map(Seen::of);
-    let key = known
-        .as_ref()
-        .map_or("django", |known| known.user().email.as_str());
-    if let Err(exceeded) = app
-        .limits
-        .hit(Bucket::Refresh, key, app.options.refresh_per_minute, now)
-    {
+    if let Err(exceeded) = app.count_refresh("django", known.as_ref()) {
         return Ok(noted(throttled(&exceeded), seen));
     }
-    let lifetime = app.lifetimes().access;
-    let response =
-        match app
-            .store
-            .refresh_django(&refresh_token, i64::from(lifetime) * 1000, now)?
-        {
-            Some(issued) => json_answer(
-                StatusCode::OK,
-                json!({ "access_token": issued.access, "expires_in": lifetime }),
-            ),
-            None => error(
-                StatusCode::UNAUTHORIZED,
-                "Invalid refresh token",
-                "Refresh token is invalid or expired",
-            ),
-        };
+    let response = match app.store.renew(Kind::Django, &refresh_token, app.life())? {
+        Some(issued) => json_answer(
+            StatusCode::OK,
+            json!({ "access_token": issued.access, "expires_in": app.lifetimes().access }),
+        ),
+        None => error(
+            StatusCode::UNAUTHORIZED,
+            "Invalid refresh token",
+            "Refresh token is invalid or expired",
+        ),
+    };
     Ok(noted(response, seen))
 }
 
@@ -164,16 +144,17 @@ async fn logout(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let seen = known.as_ref().map(Seen::of);
     // An unknown token is as signed out as can be.
     if let Some(Known::Grant(token)) = known
-        && token.kind == "django"
-        && !token.is_access()
+        && token.refreshes(Kind::Django)
     {
-        app.store.revoke_granted(&token, app.clock.now_ms())?;
+        app.store.end_login(&token, app.clock.now_ms())?;
     }
     Ok(noted(StatusCode::NO_CONTENT.into_response(), seen))
 }
 
 async fn logout_all(State(app): State<Arc<App>>, Person(user): Person) -> Answer {
-    let revoked = app.store.revoke_all_django(user.id, app.clock.now_ms())?;
+    let revoked = app
+        .store
+        .end_all_logins(Kind::Django, user.id, app.clock.now_ms())?;
     Ok(json_answer(
         StatusCode::OK,
         json!({ "revoked_count": revoked }),
@@ -185,7 +166,7 @@ async fn me(Person(user): Person) -> Response {
 }
 
 /// Django's `APPEND_SLASH`: also for POST, which a browser then repeats as GET.
-async fn append_slash(uri: Uri) -> Response {
+pub(crate) async fn append_slash(uri: Uri) -> Response {
     let query = uri
         .query()
         .map(|query| format!("?{query}"))
@@ -210,11 +191,4 @@ fn throttled(exceeded: &Exceeded) -> Response {
         exceeded,
         json!({ "error": "Too many requests", "details": details }),
     )
-}
-
-fn noted(mut response: Response, seen: Option<Seen>) -> Response {
-    if let Some(seen) = seen {
-        response.extensions_mut().insert(seen);
-    }
-    response
 }

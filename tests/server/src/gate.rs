@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, DATE, ORIGIN};
+use axum::http::header::{AUTHORIZATION, DATE, ORIGIN, VARY};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -17,7 +17,7 @@ use crate::answer::message;
 use crate::faults::{Drop, Fault};
 use crate::listen::Connection;
 use crate::wire::{self, Arrival, End, Seen};
-use crate::{App, cors};
+use crate::{App, cookie, cors};
 
 /// Longest request body, in bytes.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
@@ -33,6 +33,10 @@ pub(crate) async fn gate(
     next: Next,
 ) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
+    let page = origin.map(|origin| {
+        let trust = cors::trust(&app, &origin, request.uri().path());
+        (origin, trust)
+    });
     let (mut response, fault) = if cors::is_preflight(&request) {
         (cors::preflight(request.headers()), None)
     } else {
@@ -51,10 +55,14 @@ pub(crate) async fn gate(
         }
     };
     let (hide, unexposed) = fault.map_or((false, false), |fault| (fault.no_cors, fault.no_expose));
+    let headers = response.headers_mut();
     if !hide {
-        cors::allow(response.headers_mut(), origin.as_ref(), !unexposed);
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+        if let Some((origin, trust)) = &page {
+            cors::allow(headers, origin, *trust, !unexposed);
+        }
     }
-    response.headers_mut().insert(DATE, app.clock.http_date());
+    headers.insert(DATE, app.clock.http_date());
     response
 }
 
@@ -135,7 +143,8 @@ fn seen(response: &Response) -> Option<Seen> {
 }
 
 fn arrival(app: &App, parts: &Parts, body: &Bytes) -> Arrival {
-    let seen = match bearer(&parts.headers) {
+    let token = bearer(&parts.headers).or_else(|| cookie::access(&parts.headers));
+    let seen = match token {
         None => Seen {
             token: "none".to_owned(),
             user: None,
@@ -149,7 +158,12 @@ fn arrival(app: &App, parts: &Parts, body: &Bytes) -> Arrival {
         },
     };
     Arrival {
-        call: wire::classify(&parts.method, parts.uri.path(), body),
+        call: wire::classify(
+            &parts.method,
+            parts.uri.path(),
+            parts.uri.query().unwrap_or_default(),
+            body,
+        ),
         method: parts.method.clone(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),

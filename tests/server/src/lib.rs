@@ -1,6 +1,7 @@
-//! A small auth server for keepfresh's demo, tests and benchmarks: Laravel
-//! Sanctum with expiring and rotating tokens, a Django style pair of tokens,
-//! and OAuth 2 with PKCE, on one `SQLite` database. It listens on loopback only.
+//! A small auth server for keepfresh's demo, tests and benchmarks: the wire
+//! shapes of Laravel Sanctum, Passport and cookie sessions, of a Django style
+//! API and simplejwt, of OAuth 2 with PKCE and of GoTrue, on one `SQLite`
+//! database. It listens on loopback only.
 //!
 //! [`serve`] starts it; dropping the [`Running`] it returns stops it.
 
@@ -10,19 +11,26 @@
 
 mod answer;
 mod clock;
+mod cookie;
 mod cors;
 mod django;
 mod faults;
 mod gate;
+mod gotrue;
+mod jwt;
+mod kind;
 mod limits;
 mod listen;
 mod oauth2;
 mod options;
+mod passport;
 mod password;
 mod resources;
 mod sanctum;
 mod secret;
+mod simplejwt;
 mod store;
+mod switches;
 mod test_routes;
 mod wire;
 mod www;
@@ -38,12 +46,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use options::{Lifetimes, Options, USAGE};
+pub use switches::{Csrf, GotrueCode, Switches};
 
 use answer::Failure;
 use clock::Clock;
 use faults::Faults;
-use limits::Limits;
-use store::Store;
+use limits::{Bucket, Exceeded, Limits};
+use store::{Known, Life, Store};
 use wire::Wire;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -61,6 +70,9 @@ pub struct Running {
 struct App {
     options: Options,
     lifetimes: Mutex<Lifetimes>,
+    switches: Mutex<Switches>,
+    /// Where the static listener listens.
+    www: Option<SocketAddr>,
     clock: Clock,
     store: Store,
     limits: Limits,
@@ -69,10 +81,12 @@ struct App {
 }
 
 impl App {
-    fn new(options: Options) -> Result<Self, Failure> {
+    fn new(options: Options, www: Option<SocketAddr>) -> Result<Self, Failure> {
         Ok(Self {
             store: Store::open(options.db.as_deref())?,
             lifetimes: Mutex::new(options.lifetimes),
+            switches: Mutex::new(options.switches),
+            www,
             clock: Clock::default(),
             limits: Limits::default(),
             wire: Wire::default(),
@@ -95,6 +109,39 @@ impl App {
             .unwrap_or_else(PoisonError::into_inner) = lifetimes;
     }
 
+    fn switches(&self) -> Switches {
+        *self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_switches(&self, switches: Switches) {
+        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = switches;
+    }
+
+    /// From when to when a pair of tokens lives that is made now.
+    fn life(&self) -> Life {
+        let (now, lifetimes) = (self.clock.now_ms(), self.lifetimes());
+        Life {
+            now,
+            access_end: now + i64::from(lifetimes.access) * 1000,
+            refresh_end: now + i64::from(lifetimes.refresh) * 1000,
+        }
+    }
+
+    /// Counts somebody's try to sign in through `dialect`.
+    fn count_login(&self, dialect: &str) -> Result<(), Exceeded> {
+        let limit = self.options.login_per_minute;
+        self.limits
+            .hit(Bucket::Login, dialect, limit, self.clock.now_ms())
+    }
+
+    /// Counts a refresh; those with no known token count for their `dialect`.
+    fn count_refresh(&self, dialect: &str, known: Option<&Known>) -> Result<(), Exceeded> {
+        let key = known.map_or(dialect, |known| known.user().email.as_str());
+        let limit = self.options.refresh_per_minute;
+        self.limits
+            .hit(Bucket::Refresh, key, limit, self.clock.now_ms())
+    }
+
     fn clean_up(&self) -> Result<usize, Failure> {
         self.store
             .clean_up(self.options.retention_days, self.clock.now_ms())
@@ -106,14 +153,16 @@ impl App {
 /// # Errors
 /// A message when a port is taken or the database cannot be opened.
 pub async fn serve(options: Options) -> Result<Running, String> {
-    let app = Arc::new(App::new(options).map_err(|failure| failure.to_string())?);
-    let api_listener = bind(app.options.port).await?;
+    let api_listener = bind(options.port).await?;
+    let www_listener = match options.www {
+        Some(_) => Some(bind(options.www_port).await?),
+        None => None,
+    };
     let api = address(&api_listener)?;
+    let www = www_listener.as_ref().map(address).transpose()?;
+    let app = Arc::new(App::new(options, www).map_err(|failure| failure.to_string())?);
     let mut tasks = JoinSet::new();
-    let mut www = None;
-    if app.options.www.is_some() {
-        let listener = bind(app.options.www_port).await?;
-        www = Some(address(&listener)?);
+    if let Some(listener) = www_listener {
         tasks.spawn(listen::accept(listener, www::router(app.clone(), api)));
     }
     tasks.spawn(listen::accept(api_listener, api_router(app.clone())));
@@ -129,7 +178,11 @@ fn api_router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .merge(sanctum::routes())
         .merge(django::routes())
+        .merge(simplejwt::routes())
         .merge(oauth2::routes())
+        .merge(passport::routes())
+        .merge(gotrue::routes())
+        .merge(cookie::routes())
         .merge(resources::routes())
         .merge(wire::routes());
     if app.options.faults {

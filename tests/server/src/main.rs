@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use keepfresh_server::{Options, Running, USAGE, serve};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -27,9 +27,11 @@ async fn main() -> ExitCode {
 async fn run(args: Vec<String>) -> Result<(), String> {
     let options = Options::parse(args)?;
     let watch_stdin = options.watch_stdin;
+    // Before READY: whoever reads that may stop the server at once.
+    let terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let running = serve(options).await?;
     println!("READY {}", addresses(&running));
-    stop_asked_for(watch_stdin)
+    stop_asked_for(terminate, watch_stdin)
         .await
         .map_err(|error| error.to_string())
 }
@@ -39,8 +41,7 @@ fn addresses(running: &Running) -> serde_json::Value {
     json!({ "api": url(running.api), "www": running.www.map(url) })
 }
 
-async fn stop_asked_for(watch_stdin: bool) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn stop_asked_for(mut terminate: Signal, watch_stdin: bool) -> std::io::Result<()> {
     tokio::select! {
         _ = terminate.recv() => Ok(()),
         result = tokio::signal::ctrl_c() => result,

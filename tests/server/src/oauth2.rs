@@ -23,11 +23,11 @@ use sha2::{Digest, Sha256};
 use crate::App;
 use crate::answer::{Answer, Failure, json_answer, too_many};
 use crate::gate::bearer;
-use crate::limits::Bucket;
+use crate::kind::Kind;
 use crate::store::{Issued, Known, Redemption, User};
-use crate::wire::Seen;
+use crate::wire::{Seen, noted};
 
-const CLIENT_ID: &str = "demo";
+pub(crate) const CLIENT_ID: &str = "demo";
 const SCOPE: &str = "profile";
 
 pub(crate) fn routes() -> Router<Arc<App>> {
@@ -76,7 +76,7 @@ impl FromRequestParts<Arc<App>> for Person {
             return Err((StatusCode::UNAUTHORIZED, bare).into_response());
         };
         match app.store.find(token).map_err(IntoResponse::into_response)? {
-            Some(Known::Grant(token)) if token.kind == "oauth2" && token.is_access() => {
+            Some(Known::Grant(token)) if token.kind == Kind::OAuth2 && token.is_access() => {
                 if token.is_live(now) {
                     Ok(Self(token.user))
                 } else {
@@ -88,7 +88,7 @@ impl FromRequestParts<Arc<App>> for Person {
     }
 }
 
-type Form = HashMap<String, String>;
+pub(crate) type Form = HashMap<String, String>;
 
 async fn token(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let Some(form) = form(&body) else {
@@ -113,32 +113,14 @@ async fn token(State(app): State<Arc<App>>, body: Bytes) -> Answer {
 }
 
 fn exchange_code(app: &App, form: &Form) -> Answer {
-    let (Some(code), Some(verifier), Some(redirect_uri)) = (
-        form.get("code"),
-        form.get("code_verifier"),
-        form.get("redirect_uri"),
-    ) else {
+    let Some(redeemed) = redeem(app, Kind::OAuth2, form) else {
         return Ok(bad_request(
             "invalid_request",
             "code, code_verifier and redirect_uri are needed",
         ));
     };
-    let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
-    let lifetimes = app.lifetimes();
-    let (access_ms, refresh_ms) = (
-        i64::from(lifetimes.access) * 1000,
-        i64::from(lifetimes.refresh) * 1000,
-    );
-    let redemption = Redemption {
-        code,
-        redirect_uri,
-        challenge: &challenge,
-    };
-    let issued = app
-        .store
-        .redeem_code(&redemption, access_ms, refresh_ms, app.clock.now_ms())?;
-    Ok(match issued {
-        Some(issued) => tokens(&issued, lifetimes.access),
+    Ok(match redeemed? {
+        Some(issued) => tokens(&issued, app.lifetimes().access),
         None => bad_request(
             "invalid_grant",
             "The code is unknown, used, expired or made for something else",
@@ -146,43 +128,41 @@ fn exchange_code(app: &App, form: &Form) -> Answer {
     })
 }
 
+/// What the code in a form brings; none if the form is not complete.
+pub(crate) fn redeem(
+    app: &App,
+    kind: Kind,
+    form: &Form,
+) -> Option<Result<Option<Issued>, Failure>> {
+    let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(form.get("code_verifier")?));
+    let redemption = Redemption {
+        code: form.get("code")?,
+        redirect_uri: form.get("redirect_uri")?,
+        challenge: &challenge,
+    };
+    Some(app.store.redeem_code(kind, &redemption, app.life()))
+}
+
 fn rotate(app: &App, form: &Form) -> Answer {
-    let now = app.clock.now_ms();
     let Some(token) = form.get("refresh_token") else {
         return Ok(bad_request("invalid_request", "refresh_token is missing"));
     };
     let known = app.store.find(token)?;
-    let key = known
-        .as_ref()
-        .map_or("oauth2", |known| known.user().email.as_str());
-    let mut response =
-        match app
-            .limits
-            .hit(Bucket::Refresh, key, app.options.refresh_per_minute, now)
-        {
-            Err(exceeded) => too_many(&exceeded, json!({ "error": "temporarily_unavailable" })),
-            Ok(()) => rotated(app, token, now)?,
-        };
-    if let Some(known) = &known {
-        response.extensions_mut().insert(Seen::of(known));
-    }
-    Ok(response)
+    let response = match app.count_refresh("oauth2", known.as_ref()) {
+        Err(exceeded) => too_many(&exceeded, json!({ "error": "temporarily_unavailable" })),
+        Ok(()) => rotated(app, token)?,
+    };
+    Ok(noted(response, known.as_ref().map(Seen::of)))
 }
 
-fn rotated(app: &App, token: &str, now: i64) -> Result<Response, Failure> {
-    let lifetime = app.lifetimes().access;
-    Ok(
-        match app
-            .store
-            .rotate_oauth2(token, i64::from(lifetime) * 1000, now)?
-        {
-            Some(issued) => tokens(&issued, lifetime),
-            None => bad_request(
-                "invalid_grant",
-                "The refresh token is unknown, expired, revoked or was used before",
-            ),
-        },
-    )
+fn rotated(app: &App, token: &str) -> Result<Response, Failure> {
+    Ok(match app.store.rotate(Kind::OAuth2, token, app.life())? {
+        Some(issued) => tokens(&issued, app.lifetimes().access),
+        None => bad_request(
+            "invalid_grant",
+            "The refresh token is unknown, expired, revoked or was used before",
+        ),
+    })
 }
 
 async fn revoke(State(app): State<Arc<App>>, body: Bytes) -> Answer {
@@ -193,7 +173,7 @@ async fn revoke(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     if let Some(known) = app.store.find(&token)? {
         response.extensions_mut().insert(Seen::of(&known));
         if let Known::Grant(granted) = known
-            && granted.kind == "oauth2"
+            && granted.kind == Kind::OAuth2
         {
             app.store.revoke_granted(&granted, app.clock.now_ms())?;
         }
@@ -206,7 +186,7 @@ async fn userinfo(Person(user): Person) -> Response {
     json_answer(StatusCode::OK, claims)
 }
 
-fn form(body: &[u8]) -> Option<Form> {
+pub(crate) fn form(body: &[u8]) -> Option<Form> {
     serde_urlencoded::from_bytes(body).ok()
 }
 
@@ -232,7 +212,7 @@ fn error(status: StatusCode, code: &str, description: &str) -> Response {
     ))
 }
 
-fn no_store(mut response: Response) -> Response {
+pub(crate) fn no_store(mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

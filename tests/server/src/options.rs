@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::switches::Switches;
+
 /// The text that `--help` prints.
 pub const USAGE: &str = "\
 keepfresh-server: a small auth server for keepfresh's demo and tests (loopback only)
@@ -13,14 +15,15 @@ keepfresh-server: a small auth server for keepfresh's demo and tests (loopback o
   --db PATH                   SQLite file (default: in memory)
   --short-lived SECS          Sanctum token without remember_me (default 3600)
   --long-lived SECS           Sanctum token with remember_me (default 2592000)
-  --access-lifetime SECS      Django and OAuth 2 access tokens (default 900)
-  --refresh-lifetime SECS     Django and OAuth 2 refresh tokens (default 1209600)
+  --access-lifetime SECS      access tokens beside a refresh token (default 900)
+  --refresh-lifetime SECS     refresh tokens (default 1209600)
   --single-device true|false  a Sanctum login revokes other devices' tokens (default true)
   --max-refreshes-per-hour N  per Sanctum login, 0 = off (default 10)
   --login-per-minute N        0 = off (default 5)
   --refresh-per-minute N      per person, 0 = off (default 10)
   --requests-per-minute N     per person, 0 = off (default 0)
   --retention-days N          dead tokens are kept this long (default 7)
+  --switch NAME=VALUE         a variant of an imitated server, see the README
   --faults                    turn on /__test/* (never outside tests)
   --watch-stdin               stop when stdin closes
 ";
@@ -52,6 +55,8 @@ pub struct Options {
     pub requests_per_minute: u32,
     /// Days that an expired or revoked token is kept.
     pub retention_days: u32,
+    /// Variants of the imitated servers.
+    pub switches: Switches,
     /// Whether `/__test/*` exists.
     pub faults: bool,
     /// Whether the program stops when stdin closes.
@@ -65,9 +70,9 @@ pub struct Lifetimes {
     pub short_lived: u32,
     /// Sanctum token with `remember_me`.
     pub long_lived: u32,
-    /// Django and OAuth 2 access token.
+    /// Access token that has a refresh token beside it.
     pub access: u32,
-    /// Django and OAuth 2 refresh token.
+    /// Refresh token.
     pub refresh: u32,
 }
 
@@ -86,6 +91,7 @@ impl Default for Options {
             refresh_per_minute: 10,
             requests_per_minute: 0,
             retention_days: 7,
+            switches: Switches::default(),
             faults: false,
             watch_stdin: false,
         }
@@ -148,6 +154,12 @@ impl Options {
             "--refresh-per-minute" => self.refresh_per_minute = read(flag, value)?,
             "--requests-per-minute" => self.requests_per_minute = read(flag, value)?,
             "--retention-days" => self.retention_days = read(flag, value)?,
+            "--switch" => {
+                self.switches = self
+                    .switches
+                    .with_line(value)
+                    .map_err(|problem| format!("{flag} {value}: {problem}"))?;
+            }
             _ => return Err(format!("{flag}: unknown flag (--help lists them)")),
         }
         Ok(())
@@ -170,6 +182,9 @@ mod tests {
             (8080, true, false)
         );
         assert_eq!(options.lifetimes.short_lived, 4);
+        let options = parse("--switch league=8 --switch simplejwt_rotate=true").unwrap();
+        assert_eq!(options.switches.league, 8);
+        assert!(options.switches.simplejwt_rotate);
     }
 
     #[test]
@@ -177,5 +192,6 @@ mod tests {
         assert!(parse("--prot 1").unwrap_err().contains("--prot"));
         assert!(parse("--port").unwrap_err().contains("--port"));
         assert!(parse("--port x").unwrap_err().contains("--port"));
+        assert!(parse("--switch x=1").unwrap_err().contains("x=1"));
     }
 }

@@ -1,5 +1,5 @@
-//! Protected resources. Each takes an access token of any of the three kinds
-//! and refuses a dead one in that kind's own words.
+//! Protected resources. Each takes an access token of any kind, as Bearer or in
+//! its cookie, and refuses a dead one in that kind's own words.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +17,19 @@ use serde_json::json;
 
 use crate::answer::{Answer, message, too_many};
 use crate::gate::bearer;
+use crate::kind::Kind;
 use crate::limits::Bucket;
-use crate::store::{Known, User};
-use crate::{App, django, oauth2, sanctum, secret};
+use crate::store::{GrantToken, Known, User};
+use crate::{App, cookie, django, gotrue, oauth2, sanctum, secret, simplejwt};
 
-/// The paths of this file's routes.
-pub(crate) const PATHS: [&str; 5] = [
+/// The paths of protected resources: this file's routes and GoTrue's neighbour.
+pub(crate) const PATHS: [&str; 6] = [
     "/api/bookings",
     "/api/echo",
     "/api/slow",
     "/api/always-401",
     "/api/redirect",
+    "/supabase/rest/v1/bookings",
 ];
 
 /// Longest pause of `/api/slow`, in ms.
@@ -49,7 +51,7 @@ impl FromRequestParts<Arc<App>> for Person {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
-        let user = authenticate(app, &parts.headers)?;
+        let user = authenticate(app, parts)?;
         let limit = app.options.requests_per_minute;
         app.limits
             .hit(Bucket::Request, &user.email, limit, app.clock.now_ms())
@@ -58,19 +60,35 @@ impl FromRequestParts<Arc<App>> for Person {
     }
 }
 
-fn authenticate(app: &App, headers: &HeaderMap) -> Result<User, Response> {
+fn authenticate(app: &App, parts: &Parts) -> Result<User, Response> {
     let now = app.clock.now_ms();
-    let Some(token) = bearer(headers) else {
+    let in_header = bearer(&parts.headers);
+    let Some(token) = in_header.or_else(|| cookie::access(&parts.headers)) else {
         return Err(challenge("Bearer realm=\"keepfresh\""));
     };
+    if in_header.is_none() && !parts.method.is_safe() {
+        cookie::check_csrf(app, &parts.headers)?;
+    }
+    let unknown = || challenge("Bearer realm=\"keepfresh\", error=\"invalid_token\"");
     match app.store.find(token).map_err(IntoResponse::into_response)? {
         Some(Known::Sanctum(token)) => sanctum::check(app, &token, now).map(|()| token.user),
+        // What belongs into a cookie counts nowhere else.
+        Some(Known::Grant(token)) if (token.kind == Kind::Cookie) != in_header.is_none() => {
+            Err(unknown())
+        }
         Some(Known::Grant(token)) if token.is_access() && token.is_live(now) => Ok(token.user),
-        Some(Known::Grant(token)) if token.kind == "django" => Err(django::unauthorized()),
-        Some(Known::Grant(token)) => Err(oauth2::invalid_token(token.expires_at <= now)),
-        None => Err(challenge(
-            "Bearer realm=\"keepfresh\", error=\"invalid_token\"",
-        )),
+        Some(Known::Grant(token)) => Err(dead(app, &token, now)),
+        None => Err(unknown()),
+    }
+}
+
+fn dead(app: &App, token: &GrantToken, now: i64) -> Response {
+    match token.kind {
+        Kind::Django => django::unauthorized(),
+        Kind::OAuth2 => oauth2::invalid_token(token.expires_at <= now),
+        Kind::Passport | Kind::Cookie => message(StatusCode::UNAUTHORIZED, "Unauthenticated."),
+        Kind::SimpleJwt => simplejwt::unauthorized(token.expires_at <= now),
+        Kind::GoTrue => gotrue::dead(app, token, now),
     }
 }
 

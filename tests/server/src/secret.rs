@@ -2,11 +2,14 @@
 //! ever sees the hash.
 //!
 //! Every secret is 40 characters of [A-Za-z0-9]; what stands before it says
-//! which kind of token it is (`12|…` for Sanctum, a prefix for the others).
+//! which kind of token it is: `12|…` for Sanctum, a prefix or, in a JWT, whose
+//! third segment the secret is, header and claims for the others.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
+
+use crate::kind;
 
 /// Length of a secret in characters; 62^40 is about 238 bits.
 pub(crate) const LENGTH: usize = 40;
@@ -16,11 +19,6 @@ const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Longest text that [`candidates`] looks into, in bytes.
 const SCAN_LIMIT: usize = 64 * 1024;
 
-pub(crate) const DJANGO_ACCESS: &str = "dja_";
-pub(crate) const DJANGO_REFRESH: &str = "djr_";
-pub(crate) const OAUTH2_ACCESS: &str = "oaa_";
-pub(crate) const OAUTH2_REFRESH: &str = "oar_";
-
 /// A token as a client presents it, not yet looked up.
 #[derive(Clone, Copy)]
 pub(crate) enum Presented<'a> {
@@ -29,8 +27,8 @@ pub(crate) enum Presented<'a> {
         secret: &'a str,
     },
     Grant {
-        kind: &'static str,
-        usage: &'static str,
+        /// None: it looks like a JWT.
+        prefix: Option<&'static str>,
         secret: &'a str,
     },
     Unknown,
@@ -43,22 +41,19 @@ impl<'a> Presented<'a> {
                 .parse()
                 .map_or(Self::Unknown, |id| Self::Sanctum { id, secret });
         }
-        [
-            (DJANGO_ACCESS, "django", "access"),
-            (DJANGO_REFRESH, "django", "refresh"),
-            (OAUTH2_ACCESS, "oauth2", "access"),
-            (OAUTH2_REFRESH, "oauth2", "refresh"),
-        ]
-        .into_iter()
-        .find_map(|(prefix, kind, usage)| {
-            let secret = token.strip_prefix(prefix)?;
-            Some(Self::Grant {
-                kind,
-                usage,
+        if let Some((prefix, secret)) = kind::split_prefix(token) {
+            return Self::Grant {
+                prefix: Some(prefix),
                 secret,
-            })
-        })
-        .unwrap_or(Self::Unknown)
+            };
+        }
+        match token.split('.').collect::<Vec<_>>()[..] {
+            [_, _, secret] => Self::Grant {
+                prefix: None,
+                secret,
+            },
+            _ => Self::Unknown,
+        }
     }
 }
 
@@ -68,16 +63,34 @@ pub(crate) fn generate() -> Result<String, getrandom::Error> {
     let mut random = [0_u8; 64];
     while secret.len() < LENGTH {
         getrandom::fill(&mut random)?;
-        // 248 = 4 * 62: larger bytes would favour the first letters.
-        let letters = random.iter().filter(|&&byte| byte < 248);
-        let missing = LENGTH - secret.len();
-        secret.extend(
-            letters
-                .take(missing)
-                .map(|&byte| char::from(ALPHABET[usize::from(byte % 62)])),
-        );
+        extend(&mut secret, &random);
     }
     Ok(secret)
+}
+
+/// The secret that follows `parent`: always the same one for the same `seed`.
+/// So it can be told again to who holds the parent, and the database, which
+/// knows the seed and the parent's hash, still cannot tell it.
+pub(crate) fn successor(parent: &str, seed: &str) -> String {
+    let mut secret = String::with_capacity(LENGTH);
+    let mut block = Sha256::digest(format!("{parent}.{seed}"));
+    while secret.len() < LENGTH {
+        extend(&mut secret, &block);
+        block = Sha256::digest(format!("{parent}.{}", hex(&block)));
+    }
+    secret
+}
+
+/// Turns random bytes into letters, until the secret is full.
+fn extend(secret: &mut String, random: &[u8]) {
+    // 248 = 4 * 62: larger bytes would favour the first letters.
+    let letters = random.iter().filter(|&&byte| byte < 248);
+    let missing = LENGTH - secret.len();
+    secret.extend(
+        letters
+            .take(missing)
+            .map(|&byte| char::from(ALPHABET[usize::from(byte % 62)])),
+    );
 }
 
 /// A random version 4 UUID.
@@ -130,6 +143,16 @@ mod tests {
         assert_eq!(secret.len(), LENGTH);
         assert!(secret.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert_ne!(secret, generate().unwrap());
+    }
+
+    #[test]
+    fn a_successor_needs_parent_and_seed() {
+        let secret = successor("parent", "seed");
+        assert_eq!(secret.len(), LENGTH);
+        assert!(secret.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert_eq!(secret, successor("parent", "seed"));
+        assert_ne!(secret, successor("parent", "other"));
+        assert_ne!(secret, successor("other", "seed"));
     }
 
     #[test]

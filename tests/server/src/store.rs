@@ -5,6 +5,7 @@
 //! Still, everything that must not happen twice is a compare-and-swap inside an
 //! immediate transaction, so that a second process on the same file is safe too.
 
+mod gotrue;
 mod grants;
 mod sanctum;
 
@@ -18,7 +19,8 @@ use crate::answer::Failure;
 use crate::password;
 use crate::secret::{self, Presented};
 
-pub(crate) use grants::{CodeRequest, GrantToken, Issued, Redemption};
+pub(crate) use gotrue::Refusal;
+pub(crate) use grants::{CodeRequest, GrantToken, Issued, Life, Redemption};
 pub(crate) use sanctum::{NewToken, RefreshLimit, Rotation, SanctumToken};
 
 const DAY_MS: i64 = 86_400_000;
@@ -134,11 +136,7 @@ impl Store {
             Presented::Sanctum { id, secret } => {
                 Ok(sanctum::find(tx, id, secret)?.map(Known::Sanctum))
             }
-            Presented::Grant {
-                kind,
-                usage,
-                secret,
-            } => Ok(grants::find(tx, kind, usage, secret)?.map(Known::Grant)),
+            Presented::Grant { .. } => Ok(grants::find(tx, token)?.map(Known::Grant)),
             Presented::Unknown => Ok(None),
         })
     }

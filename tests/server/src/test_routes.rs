@@ -14,6 +14,7 @@ use crate::App;
 use crate::answer::Failure;
 use crate::faults::{Fault, Rule};
 use crate::options::Lifetimes;
+use crate::switches::Switches;
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -25,6 +26,10 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/__test/expire", post(expire))
         .route("/__test/revoke", post(revoke))
         .route("/__test/lifetimes", post(set_lifetimes))
+        .route(
+            "/__test/switches",
+            post(set_switches).delete(reset_switches),
+        )
         .route("/__test/cleanup", post(clean_up))
         .route("/__test/wire", delete(reset_wire))
 }
@@ -118,6 +123,23 @@ async fn set_lifetimes(
         "access_lifetime": new.access,
         "refresh_lifetime": new.refresh,
     }))
+}
+
+async fn set_switches(
+    State(app): State<Arc<App>>,
+    Json(change): Json<Value>,
+) -> Result<Json<Switches>, (StatusCode, String)> {
+    let switches = app
+        .switches()
+        .with(&change)
+        .map_err(|problem| (StatusCode::UNPROCESSABLE_ENTITY, problem))?;
+    app.set_switches(switches);
+    Ok(Json(switches))
+}
+
+async fn reset_switches(State(app): State<Arc<App>>) -> StatusCode {
+    app.set_switches(app.options.switches);
+    StatusCode::NO_CONTENT
 }
 
 async fn clean_up(State(app): State<Arc<App>>) -> Result<Json<Value>, Failure> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,14 @@ impl Seen {
             user: Some(known.user().email.clone()),
         }
     }
+}
+
+/// The response, with the token in its extensions.
+pub(crate) fn noted(mut response: Response, seen: Option<Seen>) -> Response {
+    if let Some(seen) = seen {
+        response.extensions_mut().insert(seen);
+    }
+    response
 }
 
 /// How a request ended.
@@ -277,26 +286,49 @@ impl Entry {
 }
 
 /// What a request is, from its line and, at OAuth 2's one token endpoint, its body.
-pub(crate) fn classify(method: &Method, path: &str, body: &[u8]) -> Call {
+pub(crate) fn classify(method: &Method, path: &str, query: &str, body: &[u8]) -> Call {
     if crate::resources::PATHS.contains(&path) {
         return Call::Resource;
     }
     match (method.as_str(), path) {
-        ("POST", "/api/auth/login" | "/auth/login/") => Call::Login,
-        ("POST", "/api/auth/refresh" | "/auth/refresh/") => Call::Refresh,
+        (
+            "POST",
+            "/api/auth/login"
+            | "/auth/login/"
+            | "/simplejwt/api/token/"
+            | "/supabase/auth/v1/signup"
+            | "/cookie/login",
+        ) => Call::Login,
+        (
+            "POST",
+            "/api/auth/refresh"
+            | "/auth/refresh/"
+            | "/simplejwt/api/token/refresh/"
+            | "/cookie/refresh",
+        ) => Call::Refresh,
         (
             "POST",
             "/api/auth/logout"
             | "/api/auth/logout-all"
             | "/auth/logout/"
             | "/auth/logout-all/"
-            | "/oauth/revoke",
+            | "/oauth/revoke"
+            | "/simplejwt/api/token/blacklist/"
+            | "/supabase/auth/v1/logout"
+            | "/cookie/logout"
+            | "/cookie/logout-all",
         ) => Call::Logout,
-        ("POST", "/oauth/token") => match crate::oauth2::grant_type(body).as_deref() {
-            Some("refresh_token") => Call::Refresh,
-            Some("authorization_code") => Call::Login,
-            _ => Call::Other,
-        },
+        ("POST", "/oauth/token" | "/passport/oauth/token") => granted(body),
+        ("POST", "/supabase/auth/v1/token") => granted(query.as_bytes()),
+        _ => Call::Other,
+    }
+}
+
+/// What a token endpoint is asked for, from the form that says it.
+fn granted(form: &[u8]) -> Call {
+    match crate::oauth2::grant_type(form).as_deref() {
+        Some("refresh_token") => Call::Refresh,
+        Some("authorization_code" | "password") => Call::Login,
         _ => Call::Other,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN,
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, DATE, ORIGIN,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
@@ -43,7 +43,8 @@ pub(crate) fn router(app: Arc<App>, api: SocketAddr) -> Router {
 async fn headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Always asked for anew; `no-store` would keep the pages out of the back-forward cache.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(DATE, app.clock.http_date());
     response
 }
@@ -106,13 +107,15 @@ fn note(app: &App, parts: &Parts, body: &Bytes) -> Result<Response, Failure> {
     Ok(Json(json!({ "ok": true })).into_response())
 }
 
-/// Looks at the URL, every header and the body.
+/// Looks at the URL, the headers and the body. Not at cookies: those go to every
+/// port of a host, and it is not the page that sends them.
 fn carries_token(app: &App, parts: &Parts, body: &Bytes) -> Result<bool, Failure> {
     let url = parts.uri.to_string();
     let headers = parts
         .headers
-        .values()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        .iter()
+        .filter(|(name, _)| *name != COOKIE)
+        .map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
     let texts = headers.chain([url.into(), String::from_utf8_lossy(body)]);
     for text in texts {
         if app.store.occurs_in(&text)? {

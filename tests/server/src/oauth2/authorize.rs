@@ -1,4 +1,4 @@
-//! `/oauth/authorize`: the page on which a person signs in.
+//! `/oauth/authorize`: the page on which a person signs in, Passport's too.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::CLIENT_ID;
 use crate::App;
 use crate::answer::Answer;
-use crate::limits::Bucket;
 use crate::store::CodeRequest;
 
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/oauth/authorize", get(ask).post(sign_in))
+    Router::new()
+        .route("/oauth/authorize", get(ask).post(sign_in))
+        .route("/passport/oauth/authorize", get(ask).post(sign_in))
 }
 
 /// The query of the page, which its form sends back as hidden fields.
@@ -52,16 +53,11 @@ async fn ask(Query(authorization): Query<Authorization>) -> Response {
 }
 
 async fn sign_in(State(app): State<Arc<App>>, Form(form): Form<SignIn>) -> Answer {
-    let now = app.clock.now_ms();
     let authorization = form.authorization;
     if let Err(refusal) = authorization.check() {
         return Ok(refusal);
     }
-    if app
-        .limits
-        .hit(Bucket::Login, "oauth2", app.options.login_per_minute, now)
-        .is_err()
-    {
+    if app.count_login("oauth2").is_err() {
         return Ok(page(
             StatusCode::TOO_MANY_REQUESTS,
             &authorization,
@@ -80,7 +76,7 @@ async fn sign_in(State(app): State<Arc<App>>, Form(form): Form<SignIn>) -> Answe
         redirect_uri: &authorization.redirect_uri,
         challenge: &authorization.code_challenge,
     };
-    let code = app.store.issue_code(&request, now)?;
+    let code = app.store.issue_code(&request, app.clock.now_ms())?;
     Ok(authorization.send_back(&[("code", &code)]))
 }
 

@@ -31,14 +31,14 @@ CREATE INDEX IF NOT EXISTS idx_revoked_at ON personal_access_tokens (revoked_at)
 CREATE INDEX IF NOT EXISTS idx_device_id ON personal_access_tokens (device_id);
 CREATE INDEX IF NOT EXISTS idx_user_type ON personal_access_tokens (tokenable_id, type);
 
--- One login through Django or OAuth 2. All its tokens die with it: in OAuth 2
--- terms it is the token family.
+-- One login with access and refresh tokens. All its tokens die with it: in
+-- OAuth 2 terms it is the token family.
 CREATE TABLE IF NOT EXISTS grants (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL CHECK (kind IN ('django', 'oauth2')),
+    kind TEXT NOT NULL,
     user_id INTEGER NOT NULL REFERENCES users (id),
     created_at INTEGER NOT NULL,
-    -- End of life of its refresh tokens; rotation does not move it.
+    -- End of life of its refresh tokens; whether rotation moves it is the kind's own affair.
     expires_at INTEGER NOT NULL,
     revoked_at INTEGER
 );
@@ -53,7 +53,11 @@ CREATE TABLE IF NOT EXISTS grant_tokens (
     expires_at INTEGER NOT NULL,
     -- Set when a refresh token was exchanged for its successor.
     spent_at INTEGER,
-    revoked_at INTEGER
+    revoked_at INTEGER,
+    -- GoTrue: the refresh token it followed, and what, with that one's secret,
+    -- its own secret was made of.
+    parent_id INTEGER REFERENCES grant_tokens (id) ON DELETE SET NULL,
+    seed TEXT
 );
 CREATE INDEX IF NOT EXISTS idx_grant_token_grant ON grant_tokens (grant_id);
 

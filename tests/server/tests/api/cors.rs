@@ -47,7 +47,7 @@ fn useful_headers_are_exposed() {
         );
         assert_eq!(
             reply.header("access-control-expose-headers"),
-            Some("Date, Retry-After, WWW-Authenticate")
+            Some("Date, Retry-After, WWW-Authenticate, X-Sb-Error-Code")
         );
         assert_eq!(reply.header("vary"), Some("Origin"));
     }

@@ -166,11 +166,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn django(&self, (email, password): (&str, &str)) -> (String, String) {
         let body = json!({ "email": email, "password": password });
-        let tokens = self.json("POST /auth/login/", &body).expect(200).json();
-        (
-            text(&tokens["access_token"]),
-            text(&tokens["refresh_token"]),
-        )
+        pair(&self.json("POST /auth/login/", &body).expect(200).json())
     }
 
     #[track_caller]
@@ -182,6 +178,12 @@ impl Server {
     pub(crate) fn clock(&self, offset_s: i64) {
         self.json("POST /__test/clock", &json!({ "offset_s": offset_s }))
             .expect(200);
+    }
+
+    /// Sets switches.
+    #[track_caller]
+    pub(crate) fn switch(&self, change: &Value) {
+        self.json("POST /__test/switches", change).expect(200);
     }
 
     #[track_caller]
@@ -197,6 +199,15 @@ pub(crate) fn text(value: &Value) -> String {
         .as_str()
         .unwrap_or_else(|| panic!("no string: {value}"))
         .to_owned()
+}
+
+/// The access and the refresh token in an answer.
+#[track_caller]
+pub(crate) fn pair(tokens: &Value) -> (String, String) {
+    (
+        text(&tokens["access_token"]),
+        text(&tokens["refresh_token"]),
+    )
 }
 
 /// The names of an object's members, sorted.

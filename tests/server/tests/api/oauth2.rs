@@ -3,13 +3,13 @@
 use std::sync::Barrier;
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{ADA, Reply, Server, members, text};
+use crate::harness::{ADA, Reply, Server, members, pair, text};
 
-const REDIRECT: &str = "http://127.0.0.1:8080/callback?app=1";
+pub(crate) const REDIRECT: &str = "http://127.0.0.1:8080/callback?app=1";
 /// The pair printed in RFC 7636, appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 fn page_fields() -> Vec<(&'static str, &'static str)> {
@@ -24,10 +24,11 @@ fn page_fields() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-fn code(server: &Server) -> String {
+/// A code from the page at `path`.
+pub(crate) fn code(server: &Server, path: &str) -> String {
     let mut fields = page_fields();
     fields.extend([("email", ADA.0), ("password", ADA.1)]);
-    let reply = server.form("POST /oauth/authorize", &fields).expect(303);
+    let reply = server.form(&format!("POST {path}"), &fields).expect(303);
     let location = reply.header("location").unwrap();
     let query = location
         .strip_prefix("http://127.0.0.1:8080/callback?app=1&")
@@ -62,16 +63,14 @@ fn refresh(server: &Server, token: &str) -> Reply {
 
 fn login(server: &Server) -> (String, String) {
     pair(
-        &redeem(server, &code(server), VERIFIER, REDIRECT)
-            .expect(200)
-            .json(),
-    )
-}
-
-fn pair(tokens: &Value) -> (String, String) {
-    (
-        text(&tokens["access_token"]),
-        text(&tokens["refresh_token"]),
+        &redeem(
+            server,
+            &code(server, "/oauth/authorize"),
+            VERIFIER,
+            REDIRECT,
+        )
+        .expect(200)
+        .json(),
     )
 }
 
@@ -130,7 +129,7 @@ fn bad_authorization_requests() {
 #[test]
 fn a_code_is_exchanged_once() {
     let server = Server::relaxed();
-    let code = code(&server);
+    let code = code(&server, "/oauth/authorize");
     let reply = redeem(&server, &code, VERIFIER, REDIRECT).expect(200);
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     let tokens = reply.json();
@@ -168,7 +167,7 @@ fn a_code_is_exchanged_once() {
 #[test]
 fn a_code_needs_its_verifier_its_uri_and_haste() {
     let server = Server::relaxed();
-    let code = code(&server);
+    let code = code(&server, "/oauth/authorize");
     let wrong = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXX";
     assert_eq!(
         redeem(&server, &code, wrong, REDIRECT).expect(400).json()["error"],

@@ -3,7 +3,8 @@
 use keepfresh_server::Options;
 use serde_json::json;
 
-use crate::harness::{ADA, GRACE, Server, TempFolder, relaxed};
+use crate::gotrue;
+use crate::harness::{ADA, GRACE, Server, TempFolder, pair, relaxed};
 
 #[test]
 fn bookings_are_the_persons_own() {
@@ -143,7 +144,7 @@ fn static_files_have_their_types() {
         index.header("content-type"),
         Some("text/html; charset=utf-8")
     );
-    assert_eq!(index.header("cache-control"), Some("no-store"));
+    assert_eq!(index.header("cache-control"), Some("no-cache"));
     assert_eq!(
         get("/app.js").header("content-type"),
         Some("text/javascript; charset=utf-8")
@@ -177,11 +178,21 @@ fn a_database_file_outlives_the_server_and_holds_no_token() {
         db: Some(db.clone()),
         ..relaxed()
     };
-    let (sanctum, (access, refresh)) = {
+    let (sanctum, (access, refresh), (jwt, parent), successor) = {
         let server = Server::start(options());
-        (server.sanctum(ADA), server.django(ADA))
+        let (jwt, parent) = gotrue::login(&server, ADA);
+        let (_, successor) = pair(&gotrue::refresh(&server, &parent).expect(200).json());
+        (
+            server.sanctum(ADA),
+            server.django(ADA),
+            (jwt, parent),
+            successor,
+        )
     };
     let server = Server::start(options());
+    server.bearer("GET /api/bookings", &jwt).expect(200);
+    let again = gotrue::refresh(&server, &parent).expect(200).json();
+    assert_eq!(pair(&again).1, successor);
     server.bearer("GET /api/bookings", &sanctum).expect(200);
     server.bearer("GET /api/bookings", &access).expect(200);
     drop(server);
@@ -198,7 +209,7 @@ fn a_database_file_outlives_the_server_and_holds_no_token() {
         .flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
         .collect();
     assert!(!content.is_empty());
-    for token in [&sanctum, &access, &refresh] {
+    for token in [&sanctum, &access, &refresh, &jwt, &parent, &successor] {
         let secret = &token.as_bytes()[token.len() - 40..];
         assert!(!content.windows(40).any(|window| window == secret));
     }

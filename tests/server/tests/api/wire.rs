@@ -3,7 +3,9 @@
 use keepfresh_server::Options;
 use serde_json::json;
 
+use crate::cookie::Jar;
 use crate::harness::{ADA, Server, relaxed};
+use crate::{gotrue, passport, simplejwt};
 
 #[test]
 fn counts_begin_at_zero_and_leave_themselves_out() {
@@ -57,6 +59,63 @@ fn calls_are_sorted_by_what_they_are() {
         json!({ "200": 1, "401": 1 })
     );
     assert_eq!(wire["by_path"]["GET /api/auth/me"], json!({ "200": 1 }));
+}
+
+#[test]
+fn every_dialect_is_counted_and_its_tokens_have_ids() {
+    let server = Server::relaxed();
+    let (_, passport) = passport::login(&server);
+    passport::refresh(&server, &passport).expect(200);
+    passport::refresh(&server, &passport).expect(400);
+    let (simplejwt, refresh) = simplejwt::login(&server);
+    simplejwt::refresh(&server, &refresh).expect(200);
+    simplejwt::blacklist(&server, &refresh).expect(200);
+    let (gotrue, refresh) = gotrue::login(&server, ADA);
+    gotrue::refresh(&server, &refresh).expect(200);
+    gotrue::logout(&server, "", &gotrue).expect(204);
+    gotrue::refresh(&server, &refresh).expect(400);
+    let mut jar = Jar::login(&server);
+    jar.send(&server, "GET /api/bookings", "").expect(200);
+    jar.send(&server, "POST /cookie/refresh", "").expect(200);
+    jar.send(&server, "POST /cookie/logout", "").expect(204);
+    jar.send(&server, "POST /cookie/refresh", "").expect(401);
+    server.bearer("GET /api/bookings", &simplejwt).expect(200);
+    let rows = "GET /supabase/rest/v1/bookings";
+    server.send(rows, &[gotrue::KEY], "").expect(401);
+    let wire = server.wire();
+    let counts = [
+        "requests",
+        "unauthorized",
+        "refreshes",
+        "refreshes_ok",
+        "refreshes_rejected",
+        "logins",
+        "logouts",
+    ]
+    .map(|name| wire[name].as_u64().unwrap());
+    assert_eq!(counts, [3, 1, 7, 4, 3, 4, 3]);
+    let log = wire["log"].as_array().unwrap();
+    let tokens: Vec<&str> = log
+        .iter()
+        .map(|entry| entry["token"].as_str().unwrap())
+        .filter(|token| *token != "none")
+        .collect();
+    assert_eq!(
+        tokens,
+        [
+            "passport-refresh:2",
+            "passport-refresh:2",
+            "simplejwt-refresh:6",
+            "simplejwt-refresh:6",
+            "gotrue-refresh:9",
+            "gotrue:8",
+            "gotrue-refresh:9",
+            "cookie:12",
+            "cookie-refresh:13",
+            "cookie:14",
+            "simplejwt:5",
+        ]
+    );
 }
 
 #[test]
@@ -185,6 +244,20 @@ fn a_sink_notices_tokens() {
         .send(&url("x"), &[("x-custom", &token)], "")
         .expect(200);
     assert_eq!(foreign(), 4);
+    let (jwt, _) = simplejwt::login(&server);
+    server
+        .send(&url("x"), &[("x-custom", &jwt)], "")
+        .expect(200);
+    assert_eq!(foreign(), 5);
+    // Cookies go to every port of a host; no page can help that.
+    let jar = Jar::login(&server);
+    server
+        .send(&url("x"), &[("cookie", &jar.header())], "")
+        .expect(200);
+    assert_eq!(foreign(), 5);
+    let refresh = jar.get("__kf_refresh").unwrap();
+    server.send(&url("x"), &[], refresh).expect(200);
+    assert_eq!(foreign(), 6);
     let preflight = [
         ("origin", "http://evil.example"),
         ("access-control-request-method", "PUT"),
@@ -199,6 +272,6 @@ fn a_sink_notices_tokens() {
     let wire = server.wire();
     assert_eq!(
         (&wire["sink_requests"], &wire["requests"]),
-        (&json!(5), &json!(0))
+        (&json!(8), &json!(0))
     );
 }
