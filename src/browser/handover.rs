@@ -7,13 +7,12 @@
 //! copies for it. What they answer is sealed with a key that only copies of one record share, so
 //! nobody else can read or forge it (behaviour.md 5.8, 6.16).
 
-use super::clock::{self, Alarm};
+use super::clock;
 use super::js;
 use super::json::JsBody;
 use crate::policy::Secret;
-use js_sys::{Array, ArrayBuffer, Function, JsString, Object, Promise, Uint8Array};
+use js_sys::{Array, JsString, Object, Promise, Uint8Array};
 use std::cell::{Cell, RefCell};
-use std::pin::pin;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -44,7 +43,7 @@ extern "C" {
         this: &Subtle,
         format: &str,
         key: &Uint8Array,
-        algorithm: &str,
+        algorithm: &Object,
         extractable: bool,
         usages: &Array,
     ) -> Result<Promise, JsValue>;
@@ -62,6 +61,12 @@ extern "C" {
         key: &JsValue,
         data: &Uint8Array,
     ) -> Result<Promise, JsValue>;
+
+    type TextDecoder;
+    #[wasm_bindgen(constructor, catch)]
+    fn new() -> Result<TextDecoder, JsValue>;
+    #[wasm_bindgen(method, structural, catch)]
+    fn decode(this: &TextDecoder, bytes: &JsValue) -> Result<JsString, JsValue>;
 }
 
 /// What a tab can tell the copies of its login.
@@ -79,10 +84,10 @@ pub(super) struct Copies {
     /// What the name of a note starts with; the login follows.
     prefix: String,
     local: Option<web_sys::Storage>,
-    /// The name of the channel and what seals what goes over it, if the tabs are to talk.
-    channel: Option<(String, Subtle)>,
-    on_message: Rc<dyn Fn(MessageEvent)>,
-    line: RefCell<Option<Line>>,
+    /// Only if the tabs are to talk.
+    talk: Option<Talk>,
+    on_message: Closure<dyn FnMut(MessageEvent)>,
+    channel: RefCell<Option<Channel>>,
 }
 
 impl Copies {
@@ -95,52 +100,41 @@ impl Copies {
     ) -> Self {
         // Taken once: a page whose `crypto` is replaced later gets no record (behaviour.md 6.13).
         let subtle = subtle().filter(|_| cross_tab);
-        let channel = subtle.map(|subtle| ([key, ":copies"].concat(), subtle));
+        let talk = subtle.map(|subtle| Talk {
+            name: [key, ":copies"].concat().into(),
+            subtle,
+        });
         let working = Rc::new(Cell::new(0_u32));
-        let asked = channel.clone();
+        let talking = talk.clone();
         let on_message = move |message: MessageEvent| {
             let free = working.get() < MOST_QUESTIONS;
-            let Some(ask) = Ask::read(&message.data()).filter(|_| free) else {
+            let asked = Ask::read(&message.data()).filter(|_| free);
+            let (Some(ask), Some(talk)) = (asked, &talking) else {
                 return;
             };
             let newer = held(&ask.sid).filter(|held| held.rotation > ask.rotation);
-            let (Some(held), Some(target)) = (newer, message.target()) else {
-                return;
-            };
-            let Some((name, subtle)) = asked.clone() else {
-                return;
-            };
-            let working = Rc::clone(&working);
-            working.set(working.get().saturating_add(1));
-            spawn_local(async move {
-                answer(subtle, &name, &ask, &held, target.unchecked_ref()).await;
-                working.set(working.get().saturating_sub(1));
-            });
+            if let (Some(held), Some(channel)) = (newer, message.target()) {
+                talk.answer(&ask, &held, channel.unchecked_into(), &working);
+            }
         };
         let copies = Self {
             prefix: [key, ":rotation:"].concat(),
             local: js::global("localStorage").and_then(|storage| storage.dyn_into().ok()),
-            on_message: Rc::new(on_message),
-            channel,
-            line: RefCell::new(None),
+            on_message: Closure::new(on_message),
+            talk,
+            channel: RefCell::new(None),
         };
         copies.resume();
         copies
     }
 
     /// Asks the copies of this login for a record whose credential came in a later rotation than
-    /// `rotation`. Call it under the lock. `key` is the secret of the login. What is returned was
-    /// stored by a copy; it still has to be validated like everything from storage.
+    /// `rotation`. `key` is the secret of the login. What is returned was stored by a copy; it still
+    /// has to be validated like everything from storage.
     pub(super) async fn ask(&self, sid: &str, rotation: u32, key: &Secret) -> Option<JsString> {
-        let (name, subtle) = self.channel.clone()?;
-        let ask = Ask {
-            id: clock::random_id(),
-            sid: sid.to_owned(),
-            rotation,
-        };
-        let patience = Alarm::after(PATIENCE);
-        let asking = pin!(put(ask, subtle, &name, key));
-        js::first_of(asking, JsFuture::from(patience.promise().clone())).await?
+        let question = self.talk.as_ref()?.ask(sid, rotation, key)?;
+        let answer = clock::within(&question.answered, PATIENCE).await;
+        answer.ok()?.dyn_into().ok()
     }
 
     /// Notes that a credential of this login came in this rotation, unless a newer one is noted. Call
@@ -158,8 +152,8 @@ impl Copies {
 
     /// The rotation in which the newest credential of this login came, where somebody noted it.
     pub(super) fn noted(&self, sid: &str) -> Option<u32> {
-        let note = read_note(self.local.as_ref()?, &self.note_name(sid))?;
-        Some(note.rotation)
+        let (rotation, _) = read_note(self.local.as_ref()?, &self.note_name(sid))?;
+        Some(rotation)
     }
 
     /// Removes the note: the login is over.
@@ -172,14 +166,13 @@ impl Copies {
     /// Removes the notes about logins that nobody signed out of. `now` is in ms since the epoch.
     pub(super) fn prune(&self, now: i64) {
         let Some(local) = &self.local else { return };
-        let names: Vec<String> = (0..local.length().unwrap_or(0))
-            .filter_map(|index| local.key(index).ok().flatten())
-            .filter(|name| name.starts_with(&self.prefix))
-            .collect();
-        for name in names {
+        // From the last on, because those after one that is removed move up.
+        for index in (0..local.length().unwrap_or(0)).rev() {
+            let name = local.key(index).ok().flatten().unwrap_or_default();
+            let ours = name.starts_with(&self.prefix);
             // What is no note is not ours: another storage key may start like this.
-            let old = |note: &Note| now.saturating_sub(note.at).saturating_abs() > KEPT;
-            if read_note(local, &name).as_ref().is_some_and(old) {
+            let noted = read_note(local, &name).filter(|_| ours);
+            if noted.is_some_and(|(_, at)| now.saturating_sub(at).saturating_abs() > KEPT) {
                 drop(local.remove_item(&name));
             }
         }
@@ -193,18 +186,15 @@ impl Copies {
     /// Stops listening until `resume`: a page in the back-forward cache must hold no channel, and one
     /// that was disposed of has nothing to say.
     pub(super) fn suspend(&self) {
-        self.line.replace(None);
+        self.channel.replace(None);
     }
 
     /// Listens again.
     pub(super) fn resume(&self) {
-        let Some((name, _)) = &self.channel else {
-            return;
-        };
-        if self.line.borrow().is_none() {
-            let on_message = Rc::clone(&self.on_message);
-            let line = Line::open(name, move |message| on_message(message));
-            self.line.replace(line);
+        if let Some(talk) = &self.talk {
+            // The earlier one closes.
+            let channel = Channel::open(&talk.name, &self.on_message);
+            self.channel.replace(channel);
         }
     }
 
@@ -213,55 +203,48 @@ impl Copies {
     }
 }
 
-/// A channel and what hears it; dropping it closes it.
-struct Line {
-    channel: BroadcastChannel,
-    /// Kept for as long as the channel calls it.
-    _on_message: Closure<dyn FnMut(MessageEvent)>,
-}
+/// A channel that is listened on; dropping it closes it.
+struct Channel(BroadcastChannel);
 
-impl Line {
-    fn open(name: &str, on_message: impl Fn(MessageEvent) + 'static) -> Option<Self> {
+impl Channel {
+    fn open(name: &str, on_message: &Closure<dyn FnMut(MessageEvent)>) -> Option<Self> {
         js::global("BroadcastChannel")?;
         let channel = BroadcastChannel::new(name).ok()?;
-        let on_message = Closure::new(on_message);
         channel.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        Some(Self {
-            channel,
-            _on_message: on_message,
-        })
+        Some(Self(channel))
     }
 }
 
-impl Drop for Line {
+impl Drop for Channel {
     fn drop(&mut self) {
-        self.channel.set_onmessage(None);
-        self.channel.close();
+        self.0.set_onmessage(None);
+        self.0.close();
     }
 }
 
-/// A note in localStorage. It holds no secret.
-struct Note {
-    rotation: u32,
-    at: i64,
-}
-
-fn read_note(local: &web_sys::Storage, name: &str) -> Option<Note> {
+/// The rotation in a note in localStorage, and when it was written. A note holds no secret.
+fn read_note(local: &web_sys::Storage, name: &str) -> Option<(u32, i64)> {
     let text = local.get_item(name).ok().flatten()?;
     let note = JsBody::parse(&JsString::from(text))?;
     let at = note.integer("at").filter(|at| *at >= 0)?;
-    let rotation = rotation_of(&note)?;
-    Some(Note { rotation, at })
+    Some((rotation_of(&note)?, at))
 }
 
 /// The rotation in a note or a message of this version.
 fn rotation_of(body: &JsBody) -> Option<u32> {
-    let rotation = body.integer("rotation")?;
-    is_current(body).then(|| u32::try_from(rotation).ok())?
+    let rotation = body.integer("rotation").filter(|_| is_current(body))?;
+    u32::try_from(rotation).ok()
 }
 
 fn is_current(body: &JsBody) -> bool {
     body.integer("v") == Some(VERSION)
+}
+
+/// A message of this kind, with its id.
+fn read_message(message: &JsValue, kind: &str) -> Option<(JsBody, String)> {
+    let body = JsBody::of(message).filter(is_current)?;
+    let id = id_of(&body, "id")?;
+    (id_of(&body, "type")? == kind).then_some((body, id))
 }
 
 /// A short text in a message: an id. Longer ones do not enter wasm.
@@ -271,7 +254,15 @@ fn id_of(body: &JsBody, name: &str) -> Option<String> {
     short.then(|| String::from(text))
 }
 
-/// The question of a tab that has fallen behind.
+fn new_message(kind: &str, id: &str) -> Object {
+    let message = Object::new();
+    js::set(&message, "v", &JsValue::from_f64(1.0));
+    js::set(&message, "type", &JsValue::from_str(kind));
+    js::set(&message, "id", &JsValue::from_str(id));
+    message
+}
+
+/// What a tab asks that has fallen behind.
 struct Ask {
     id: String,
     sid: String,
@@ -280,158 +271,162 @@ struct Ask {
 
 impl Ask {
     fn read(message: &JsValue) -> Option<Self> {
-        let body = JsBody::of(message)?;
-        let rotation = rotation_of(&body)?;
-        let fits = id_of(&body, "type")? == "ask";
-        let ask = Self {
-            id: id_of(&body, "id")?,
+        let (body, id) = read_message(message, "ask")?;
+        Some(Self {
+            id,
             sid: id_of(&body, "sid")?,
-            rotation,
-        };
-        fits.then_some(ask)
+            rotation: rotation_of(&body)?,
+        })
     }
 
     fn message(&self) -> Object {
-        let message = message("ask", &self.id);
+        let message = new_message("ask", &self.id);
+        let rotation = JsValue::from_f64(self.rotation.into());
         js::set(&message, "sid", &JsValue::from_str(&self.sid));
-        js::set(
-            &message,
-            "rotation",
-            &JsValue::from_f64(f64::from(self.rotation)),
-        );
+        js::set(&message, "rotation", &rotation);
         message
     }
-
-    /// What the seal of an answer is bound to: an answer to another question does not open.
-    fn about(&self, channel: &str) -> Uint8Array {
-        bytes(&[channel, "\n", &self.sid, "\n", &self.id].concat())
-    }
 }
 
-fn message(kind: &str, id: &str) -> Object {
-    let message = Object::new();
-    js::set(&message, "v", &JsValue::from_f64(1.0));
-    js::set(&message, "type", &JsValue::from_str(kind));
-    js::set(&message, "id", &JsValue::from_str(id));
-    message
+/// A question that was put: answers are heard for as long as it is kept.
+struct Question {
+    answered: Promise,
+    _channel: Channel,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
 }
 
-/// Puts the question, and waits for an answer for as long as it takes.
-async fn put(ask: Ask, subtle: Subtle, name: &str, key: &Secret) -> Option<JsString> {
-    let seal = Seal::new(subtle, key).await?;
-    let (message, about) = (ask.message(), ask.about(name));
-    let mut found = None;
-    let answered = Promise::new(&mut |resolve, _| found = Some(resolve));
-    let found = found?;
-    let looked_at = Cell::new(0_u32);
-    let line = Line::open(name, move |message| {
-        let Some(sealed) = Sealed::read(&message.data(), &ask.id) else {
-            return;
-        };
-        if looked_at.replace(looked_at.get().saturating_add(1)) < MOST_ANSWERS {
-            spawn_local(look(seal.clone(), about.clone(), sealed, found.clone()));
-        }
-    })?;
-    line.channel.post_message(&message).ok()?;
-    JsFuture::from(answered).await.ok()?.dyn_into().ok()
-}
-
-/// Tries to open one answer.
-async fn look(seal: Seal, about: Uint8Array, sealed: Sealed, found: Function) {
-    if let Some(record) = seal.open(&about, &sealed).await {
-        drop(found.call1(&JsValue::UNDEFINED, &record));
-    }
-}
-
-/// Answers a copy; nobody waits for it longer than that copy does.
-async fn answer(subtle: Subtle, name: &str, ask: &Ask, held: &Held, channel: &BroadcastChannel) {
-    let patience = Alarm::after(PATIENCE);
-    let sealing = pin!(async {
-        let seal = Seal::new(subtle, &held.key).await?;
-        seal.close(&ask.about(name), &held.record).await
-    });
-    let sealed = js::first_of(sealing, JsFuture::from(patience.promise().clone())).await;
-    let Some(sealed) = sealed.flatten() else {
-        return;
-    };
-    let message = message("answer", &ask.id);
-    js::set(&message, "iv", &sealed.iv);
-    js::set(&message, "data", &sealed.data);
-    // Throws if the channel was closed meanwhile: then nobody needs to hear from this tab.
-    drop(channel.post_message(&message));
-}
-
-/// A record that only copies of its login can open.
-struct Sealed {
-    iv: Uint8Array,
-    data: Uint8Array,
-}
-
-impl Sealed {
-    fn read(message: &JsValue, id: &str) -> Option<Self> {
-        let body = JsBody::of(message)?;
-        let fits = is_current(&body) && id_of(&body, "type")? == "answer";
-        let mine = id_of(&body, "id")? == id;
-        let iv: Uint8Array = body.value("iv").dyn_into().ok()?;
-        let data: Uint8Array = body.value("data").dyn_into().ok()?;
-        let sizes = iv.length() == 12 && data.length() <= LARGEST;
-        (fits && mine && sizes).then_some(Self { iv, data })
-    }
-}
-
-/// AES-GCM with the secret of one login.
+/// How copies talk: where, and what seals it.
 #[derive(Clone)]
-struct Seal {
+struct Talk {
+    name: Rc<str>,
     subtle: Subtle,
-    key: JsValue,
 }
 
-impl Seal {
-    async fn new(subtle: Subtle, key: &Secret) -> Option<Self> {
-        let key = Uint8Array::from(from_hex(key.reveal())?.as_slice());
-        let usages = Array::of2(&JsValue::from_str("encrypt"), &JsValue::from_str("decrypt"));
-        let imported = subtle.import_key("raw", &key, "AES-GCM", false, &usages);
-        let key = JsFuture::from(imported.ok()?).await.ok()?;
-        Some(Self { subtle, key })
+impl Talk {
+    fn ask(&self, sid: &str, rotation: u32, key: &Secret) -> Option<Question> {
+        let ask = Ask {
+            id: clock::random_id(),
+            sid: sid.to_owned(),
+            rotation,
+        };
+        let message = ask.message();
+        let mut found = None;
+        let answered = Promise::new(&mut |resolve, _| found = Some(resolve));
+        let (found, talk, key) = (found?, self.clone(), key.clone());
+        let looked_at = Cell::new(0_u32);
+        let on_message = Closure::new(move |message: MessageEvent| {
+            let Some((iv, data)) = read_answer(&message.data(), &ask.id) else {
+                return;
+            };
+            if looked_at.replace(looked_at.get().saturating_add(1)) >= MOST_ANSWERS {
+                return;
+            }
+            let algorithm = talk.algorithm(&ask, &iv);
+            let found = found.clone();
+            talk.seal(false, &key, algorithm, data, move |opened| {
+                let text = opened.and_then(|bytes| TextDecoder::new().ok()?.decode(&bytes).ok());
+                if let Some(text) = text {
+                    drop(found.call1(&JsValue::UNDEFINED, &text));
+                }
+            });
+        });
+        let channel = Channel::open(&self.name, &on_message)?;
+        channel.0.post_message(&message).ok()?;
+        Some(Question {
+            answered,
+            _channel: channel,
+            _on_message: on_message,
+        })
     }
 
-    async fn close(&self, about: &Uint8Array, record: &JsString) -> Option<Sealed> {
+    fn answer(&self, ask: &Ask, held: &Held, channel: BroadcastChannel, working: &Rc<Cell<u32>>) {
+        let record = String::from(&held.record);
+        if record.len() > LARGEST as usize {
+            return;
+        }
         let mut iv = [0; 12];
         js::fill_random(&mut iv);
         let iv = Uint8Array::from(iv.as_slice());
-        let record = bytes(&String::from(record));
-        let sealed = self
-            .subtle
-            .encrypt(&algorithm(&iv, about), &self.key, &record);
-        let data = finished(sealed)
-            .await
-            .filter(|data| data.length() <= LARGEST)?;
-        Some(Sealed { iv, data })
+        let message = new_message("answer", &ask.id);
+        js::set(&message, "iv", &iv);
+        let working = Rc::clone(working);
+        working.set(working.get().saturating_add(1));
+        let algorithm = self.algorithm(ask, &iv);
+        self.seal(true, &held.key, algorithm, bytes(&record), move |sealed| {
+            working.set(working.get().saturating_sub(1));
+            if let Some(sealed) = sealed {
+                js::set(&message, "data", &Uint8Array::new(&sealed));
+                // Throws if the channel was closed meanwhile: then this tab has nothing to say.
+                drop(channel.post_message(&message));
+            }
+        });
     }
 
-    async fn open(&self, about: &Uint8Array, sealed: &Sealed) -> Option<JsString> {
-        let opened = self
-            .subtle
-            .decrypt(&algorithm(&sealed.iv, about), &self.key, &sealed.data);
-        let record = String::from_utf8(finished(opened).await?.to_vec()).ok()?;
-        Some(JsString::from(record))
+    /// What a seal is bound to: an answer to another question does not open. The tag's length is
+    /// said, so that a polluted prototype cannot shorten it (behaviour.md 6.12).
+    fn algorithm(&self, ask: &Ask, iv: &Uint8Array) -> Object {
+        let about = bytes(&[&self.name, "\n", &ask.sid, "\n", &ask.id].concat());
+        let algorithm = Object::new();
+        js::set(&algorithm, "name", &JsValue::from_str("AES-GCM"));
+        js::set(&algorithm, "iv", iv);
+        js::set(&algorithm, "additionalData", &about);
+        js::set(&algorithm, "tagLength", &JsValue::from_f64(128.0));
+        algorithm
+    }
+
+    /// Seals (`close`) or opens with the secret of a login, and hands on what came of it.
+    fn seal(
+        &self,
+        close: bool,
+        key: &Secret,
+        algorithm: Object,
+        data: Uint8Array,
+        then: impl FnOnce(Option<JsValue>) + 'static,
+    ) {
+        let sealing = run(
+            self.subtle.clone(),
+            close,
+            from_hex(key.reveal()),
+            algorithm,
+            data,
+        );
+        let then: Box<dyn FnOnce(Option<JsValue>)> = Box::new(then);
+        spawn_local(finish(sealing, then));
     }
 }
 
-/// The tag's length is said, so that a polluted prototype cannot shorten it (behaviour.md 6.12).
-fn algorithm(iv: &Uint8Array, about: &Uint8Array) -> Object {
-    let algorithm = Object::new();
-    js::set(&algorithm, "name", &JsValue::from_str("AES-GCM"));
-    js::set(&algorithm, "iv", iv);
-    js::set(&algorithm, "additionalData", about);
-    js::set(&algorithm, "tagLength", &JsValue::from_f64(128.0));
-    algorithm
+async fn finish(
+    sealing: impl Future<Output = Option<JsValue>>,
+    then: Box<dyn FnOnce(Option<JsValue>)>,
+) {
+    then(sealing.await);
 }
 
-async fn finished(started: Result<Promise, JsValue>) -> Option<Uint8Array> {
-    let done = JsFuture::from(started.ok()?).await.ok()?;
-    let done: ArrayBuffer = done.dyn_into().ok()?;
-    Some(Uint8Array::new(&done))
+async fn run(
+    subtle: Subtle,
+    close: bool,
+    key: Option<Uint8Array>,
+    algorithm: Object,
+    data: Uint8Array,
+) -> Option<JsValue> {
+    let usage = JsValue::from_str(if close { "encrypt" } else { "decrypt" });
+    let imported = subtle.import_key("raw", &key?, &algorithm, false, &Array::of1(&usage));
+    let key = JsFuture::from(imported.ok()?).await.ok()?;
+    let done = if close {
+        subtle.encrypt(&algorithm, &key, &data)
+    } else {
+        subtle.decrypt(&algorithm, &key, &data)
+    };
+    JsFuture::from(done.ok()?).await.ok()
+}
+
+/// What is sealed in an answer to this question.
+fn read_answer(message: &JsValue, asked: &str) -> Option<(Uint8Array, Uint8Array)> {
+    let (body, id) = read_message(message, "answer")?;
+    let iv: Uint8Array = body.value("iv").dyn_into().ok()?;
+    let data: Uint8Array = body.value("data").dyn_into().ok()?;
+    let fits = id == asked && iv.length() == 12 && data.length() <= LARGEST;
+    fits.then_some((iv, data))
 }
 
 fn subtle() -> Option<Subtle> {
@@ -444,12 +439,12 @@ fn bytes(text: &str) -> Uint8Array {
 }
 
 /// 256 bits; everything else is no key.
-fn from_hex(key: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |pair: &[u8]| match pair {
-        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
-        _ => None,
-    };
-    let key = Some(key).filter(|key| key.len() == 64)?;
-    key.as_bytes().chunks(2).map(byte).collect()
+fn from_hex(key: &str) -> Option<Uint8Array> {
+    let mut key_bytes = [0_u8; 32];
+    let mut digits = key.chars().map(|digit| digit.to_digit(16));
+    for byte in &mut key_bytes {
+        *byte = u8::try_from(digits.next()?? << 4 | digits.next()??).ok()?;
+    }
+    let full = digits.next().is_none();
+    full.then(|| Uint8Array::from(key_bytes.as_slice()))
 }

@@ -100,21 +100,34 @@ impl Inner {
             // No lock: the app's own function must not run while one is held (behaviour.md 5.2).
             return self.plan_and_call(wanted).await;
         }
-        let Some(sid) = self.sid() else { return };
+        // A page that fell asleep gave up the lock, or its place in the queue: it asks again when it is
+        // back.
+        while !self.refresh_under_lock(wanted).await {
+            self.tabs.awake().await;
+        }
+    }
+
+    /// `false` = the page fell asleep before anything was called.
+    async fn refresh_under_lock(self: &Rc<Self>, wanted: Generation) -> bool {
+        let Some(sid) = self.sid() else { return true };
         let lock = self.tabs.lock(&sid, self.longest_wait()).await;
         self.read_storage();
-        let ready = match &lock {
-            Ok(held) => self.storage_caught_up(&sid).await && !held.is_lost(),
-            Err(WaitedTooLong) => false,
-        };
-        if !ready {
-            return self.with(Policy::refresh_not_started);
-        }
+        let held = || lock.as_ref().is_ok_and(|held| !held.is_lost());
+        let caught_up = held() && self.storage_caught_up(&sid).await;
         let before = self.notable();
-        if self.copies_caught_up(wanted, &sid).await {
+        let ready = caught_up && self.copies_caught_up(wanted).await;
+        if !held() && self.tabs.is_asleep() {
+            return false;
+        }
+        if !caught_up || !held() {
+            self.with(Policy::refresh_not_started);
+            return true;
+        }
+        if ready {
             self.plan_and_call(wanted).await;
         }
         self.release(lock, sid, before);
+        true
     }
 
     /// Gives the lock back. Whoever gets it next has to find the note of a token stored under it, so

@@ -9,6 +9,7 @@ use js_sys::{Array, Function, Object, Promise};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, BroadcastChannel, MessageEvent};
 
 /// How long a note of a stored rotation stays, ms: longer than storage takes to reach another tab.
@@ -45,6 +46,8 @@ pub(super) struct Tabs {
     mark: Rc<RefCell<Option<(Lock, Timeout)>>>,
     suspect: RefCell<Option<Suspect>>,
     suspended: Cell<bool>,
+    /// What those wait for who want the page to be back, and what tells them.
+    waking: RefCell<Option<(Promise, Function)>>,
     closed: Cell<bool>,
     channel: RefCell<Option<BroadcastChannel>>,
     /// Called by the channel; `None` = this tab does not follow the others.
@@ -136,6 +139,7 @@ impl Tabs {
             mark: Rc::default(),
             suspect: RefCell::default(),
             suspended: Cell::new(false),
+            waking: RefCell::default(),
             closed: Cell::new(false),
             channel: RefCell::default(),
             on_message,
@@ -232,6 +236,38 @@ impl Tabs {
         if self.suspended.replace(false) {
             self.open_channel();
         }
+        self.wake();
+    }
+
+    /// Whether the page is frozen, or in the back-forward cache, and may come back.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.suspended.get() && !self.closed.get()
+    }
+
+    /// Resolves when the page is back.
+    pub(super) async fn awake(&self) {
+        if !self.is_asleep() {
+            return;
+        }
+        let waking = self
+            .waking
+            .borrow()
+            .as_ref()
+            .map(|(promise, _)| promise.clone());
+        let promise = waking.unwrap_or_else(|| {
+            let mut tell = None;
+            let promise = Promise::new(&mut |resolve, _| tell = Some(resolve));
+            self.waking
+                .replace(tell.map(|tell| (promise.clone(), tell)));
+            promise
+        });
+        drop(JsFuture::from(promise).await);
+    }
+
+    fn wake(&self) {
+        if let Some((_, tell)) = self.waking.take() {
+            drop(tell.call0(&JsValue::UNDEFINED));
+        }
     }
 
     /// Stops listening and waiting. A lock that is held stays until its refresh is done: its answer
@@ -240,6 +276,7 @@ impl Tabs {
         self.closed.set(true);
         self.let_go(|state| state != State::Held);
         self.close_channel();
+        self.wake();
     }
 
     fn open_channel(&self) {

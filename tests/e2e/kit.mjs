@@ -10,7 +10,7 @@ export { BROWSER } from './kit/browser.mjs'
 export { ADA, API_KEY, DIALECTS, GRACE, PRESETS } from './kit/presets.mjs'
 
 /** The longest that one scenario may take, ms. */
-const LIMIT = 40_000
+const LIMIT = 60_000
 
 after(closeBrowser)
 

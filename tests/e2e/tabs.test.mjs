@@ -147,12 +147,11 @@ for (const preset of Object.keys(PRESETS)) {
 }
 
 // 5.15, 7.9: the same in a browser without Web Locks, and in one that has only localStorage to agree in.
-const NO_LEASE = '5.15 is open: without Web Locks there is only the compare-and-swap after the call'
 for (const [name, cripple] of [
   ['without Web Locks', () => delete Navigator.prototype.locks],
   ['with localStorage alone', withLocalStorageAlone],
 ]) {
-  scenario(`ten tabs ${name}`, { todo: NO_LEASE }, async (world) => {
+  scenario(`ten tabs ${name}`, {}, async (world) => {
     const first = await world.signedIn('oauth2', {}, REMEMBER)
     const stored = await first.run(() => ({ ...localStorage }))
     await first.close()
