@@ -15,6 +15,7 @@ mod policy {
         reason = "the world is the language of these tests"
     )]
 
+    mod endings;
     mod servers;
     mod storms;
     mod waking;

@@ -730,11 +730,14 @@ impl Policy {
 
     /// The server ended the session that the current token belongs to.
     fn revoked(&mut self, now: Now) {
+        let known = self.died.is_some();
         self.end(Ended::Dead(Dead::Revoked), now);
         if let Some(ending) = &mut self.ending {
             ending.status = Some(401);
         }
-        self.tell(Event::ReauthRequired(Dead::Revoked));
+        if !known {
+            self.tell(Event::ReauthRequired(Dead::Revoked));
+        }
     }
 
     /// Why the session is over, or about to be.
