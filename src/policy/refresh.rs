@@ -368,7 +368,8 @@ impl Policy {
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
             Class::TooEarly => self.passing(failure, true, retry_after, now, roll),
-            Class::Conflict => {
+            Class::Conflict if !self.met_conflict => {
+                self.met_conflict = true;
                 // Long enough for the other refresh to end, and to be found in storage.
                 #[allow(clippy::cast_possible_truncation, reason = "at most two seconds")]
                 let pause = 500 + (1_500.0 * roll) as i64;
@@ -377,6 +378,7 @@ impl Policy {
                 self.retry = Retry::Always;
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
+            Class::Conflict => self.passing(failure, false, retry_after, now, roll),
             Class::Transient {
                 counted,
                 indeterminate,
