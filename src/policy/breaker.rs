@@ -45,6 +45,9 @@ pub struct Breaker {
     lifted: i64,
     /// When the pause began, as far as this tab knows. Not stored.
     since: i64,
+    /// When the breaker was opened that a token then proved wrong: what storage still says of it does
+    /// not count any more. Not stored.
+    closed: Option<i64>,
 }
 
 impl Limits {
@@ -62,6 +65,7 @@ impl Breaker {
             not_before,
             lifted: 0,
             since: 0,
+            closed: None,
         }
     }
 
@@ -70,7 +74,8 @@ impl Breaker {
     pub(super) fn learn(&mut self, other: Self, now: i64) -> bool {
         // Opened in the future: the wall clock was set back since.
         let set_back = |at: i64| at.saturating_sub(now) > CLOCK_NOISE;
-        if other.opened_at.is_some_and(set_back) {
+        let over = other.opened_at.is_some() && other.opened_at <= self.closed;
+        if over || other.opened_at.is_some_and(set_back) {
             return false;
         }
         let before = self.parts();
@@ -165,6 +170,14 @@ impl Breaker {
     pub fn reset(&mut self) -> bool {
         let was_open = self.opened_at.is_some();
         *self = Self::default();
+        was_open
+    }
+
+    /// A resource took the token: whatever opened it is over. Returns true when it was open.
+    pub fn close(&mut self) -> bool {
+        let closed = self.opened_at.or(self.closed);
+        let was_open = self.reset();
+        self.closed = closed;
         was_open
     }
 
@@ -290,5 +303,22 @@ mod tests {
         assert!(!breaker.allows(4_999));
         breaker.wake(5_000);
         assert_eq!(breaker.state(5_000), State::HalfOpen);
+    }
+
+    // 2.12, 2.13: storage keeps a note of it until the next refresh
+    #[test]
+    fn a_breaker_that_was_closed_is_not_opened_again_by_its_own_note() {
+        let mut breaker = Breaker::default();
+        breaker.trip(60_000, LIMITS, 0.0);
+        let note = breaker;
+        assert!(breaker.close());
+        assert!(!breaker.learn(note, 61_000));
+        assert_eq!(breaker.state(61_000), State::Closed);
+        let mut later = Breaker::default();
+        later.trip(62_000, LIMITS, 0.0);
+        assert!(
+            breaker.learn(later, 62_000),
+            "another tab saw another storm"
+        );
     }
 }

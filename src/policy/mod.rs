@@ -774,8 +774,9 @@ impl Policy {
         if was_storm
             && self.storm.is_none()
             && self.breaker.allows(now.wall)
-            && self.breaker.reset()
+            && self.breaker.close()
         {
+            self.rearm = true;
             self.tell(Event::CircuitClosed);
         }
         if self.rejected {
