@@ -264,7 +264,7 @@ impl World {
         match commit {
             Commit::Store => self.store(),
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep => {}
+            Commit::Keep | Commit::Abandon(_) => {}
             Commit::Revoke(tokens) => self
                 .revoked
                 .push(tokens.access_token.as_ref().unwrap().reveal().to_owned()),
@@ -2365,6 +2365,42 @@ fn no_token_is_in_anything_that_prints() {
     let printed = world.printed.concat();
     assert!(printed.len() > 5_000, "there was something to print");
     assert!(!printed.contains("canary"), "{printed}");
+}
+
+/// A tab that started with a copy of this one's storage.
+fn copy_of(world: &World) -> World {
+    let mut copy = World::new();
+    copy.now = world.now;
+    copy.stored = world.stored.clone();
+    copy.policy.load(&copy.stored, copy.now);
+    copy
+}
+
+// 5.9, 7.16, known-failures 69: each copy may have had any number of access tokens in between.
+#[test]
+fn between_copies_of_a_tab_the_credential_tells_which_is_newer() {
+    let mut world = World::login(HOUR);
+    let mut copy = copy_of(&world);
+    for n in 2..5 {
+        let access_only = tokens(&format!("access-{n}"), None, Some(HOUR));
+        let answer = RefreshAnswer::Tokens(access_only);
+        world.server.script.push_back(answer);
+        world.refresh_now();
+    }
+    assert!(!copy.policy.is_behind(None) && !copy.policy.is_behind(Some(0)));
+    copy.server.issued = 7;
+    copy.refresh_now();
+    assert!(world.policy.is_behind(Some(1)));
+    // What is older is not taken, whatever its count.
+    let older = world.stored.clone();
+    copy.policy.adopt(&older, copy.now);
+    assert_eq!(copy.token().as_deref(), Some("access-8"));
+    world.stored = copy.stored.clone();
+    world.adopt();
+    assert_eq!(world.token().as_deref(), Some("access-8"));
+    assert!(!world.policy.is_behind(Some(1)));
+    world.policy.adopt(&older, world.now);
+    assert_eq!(world.token().as_deref(), Some("access-8"));
 }
 
 // product.md, document 000: what the log says of each request

@@ -1133,7 +1133,7 @@ impl Life {
         match commit {
             Commit::Store => self.stored.record = self.policy.record(),
             Commit::Clear(sid, dead) => self.bury(&sid, Some(dead)),
-            Commit::Keep | Commit::Revoke(_) => {}
+            Commit::Keep | Commit::Abandon(_) | Commit::Revoke(_) => {}
         }
         Ok(())
     }

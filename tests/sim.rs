@@ -1723,7 +1723,7 @@ impl Tab {
                 self.bury(&sid, Some(dead));
                 self.hint();
             }
-            Commit::Keep => {}
+            Commit::Keep | Commit::Abandon(_) => {}
             Commit::Revoke(tokens) => {
                 self.world.count(|totals| totals.revoked_late += 1);
                 let grant = tokens.access_token.as_ref().map(number_in);

@@ -15,13 +15,24 @@ mod web {
     )]
 
     mod abort;
+    mod adapter;
+    mod answers;
+    mod auth_error;
+    mod await_points;
     mod bodies;
+    mod cookie;
     mod dispose;
+    mod ended;
+    mod handover;
     mod kit;
+    mod lease;
+    mod login_page;
     mod logout;
     mod news;
     mod options;
     mod outside;
+    mod platform;
+    mod presets;
     mod refresh_call;
     mod refresh_failures;
     mod replay;

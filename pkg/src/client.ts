@@ -14,7 +14,7 @@ const BROKEN =
 
 /** `createClient` for both entry points; they differ in how the core is loaded. */
 export function makeClient(options: ClientOptions, load: LoadCore): Client {
-  const settings = { ...options }
+  const settings = copyOf(options)
   const runtime = makeRuntime(settings, load)
   const { use } = runtime
   return {
@@ -179,6 +179,19 @@ function send(
   if (request.signal.aborted) return rejectAborted(request)
   if (runtime.core()) return runtime.use((core) => core.fetch(request, extra))
   return whileWanted(runtime.start(), request).then((core) => core.fetch(request, extra))
+}
+
+/**
+ * The options as they are now: the core is made later, and what happens to the app's object until then is not
+ * meant for it (behaviour.md 6.12). Storage is no option to copy but an object of the app's to call.
+ */
+function copyOf(options: ClientOptions): ClientOptions {
+  const settings: Record<string, unknown> = { ...options }
+  for (const [key, value] of Object.entries(settings)) {
+    if (Array.isArray(value)) settings[key] = [...value]
+    else if (typeof value === 'object' && value && key !== 'storage') settings[key] = { ...value }
+  }
+  return settings
 }
 
 /** An own member: a polluted `Object.prototype` configures nothing (behaviour.md 6.12). */

@@ -13,5 +13,7 @@ export function returnTo(fallback = '/'): string {
   const wanted = new URLSearchParams(location.search).get('returnTo')
   if (!wanted || !/^\/(?![/\\])[\x20-\x7e]*$/.test(wanted)) return fallback
   const url = new NativeURL(wanted, location.origin)
-  return url.origin === location.origin ? url.pathname + url.search + url.hash : fallback
+  const path = url.pathname + url.search + url.hash
+  // `/.//host` is a path of this origin, and what is left of it once resolved is not.
+  return url.origin === location.origin && !path.startsWith('//') ? path : fallback
 }

@@ -261,6 +261,40 @@ test('the state is replaced only when something changed', async () => {
   assert.notEqual(client.state.session, state.session)
 })
 
+// 6.12: the options are those of the call, however late the core is made
+test('options that are changed after createClient change nothing', async () => {
+  const adapter = { getItem: () => null, setItem: () => {}, removeItem: () => {} }
+  const options = {
+    ...OPTIONS,
+    endpoints: { refresh: '/renew' },
+    allowedOrigins: ['https://files.example'],
+    refreshCall: { send: 'json' as const },
+    tokenFields: { accessToken: 'jwt' },
+    circuitBreaker: { maxFailures: 3 },
+    csrf: { cookie: 'csrftoken' },
+    storage: adapter,
+  }
+  const before = structuredClone({ ...options, storage: null })
+  const { load, cores } = fakeLoad()
+  const client = makeClient(options, load)
+  options.baseUrl = 'https://evil.example/'
+  options.endpoints.refresh = 'https://evil.example/'
+  options.allowedOrigins.push('https://evil.example')
+  options.refreshCall.send = 'form' as never
+  options.tokenFields.accessToken = 'evil'
+  options.circuitBreaker.maxFailures = 0
+  options.csrf.cookie = 'evil'
+  await client.fetch('/x')
+  const core = only(cores)
+  assert.equal(core.sent[0]?.request.url, 'https://api.example.com/x')
+  const { fetch, storage, ...seen } = core.options
+  const { storage: _, ...expected } = before
+  assert.deepEqual(seen, expected)
+  assert.equal(fetch, globalThis.fetch)
+  // Not an option but an object that does something: it stays the app's own.
+  assert.equal(storage, adapter)
+})
+
 // 6.12
 test('a polluted prototype configures nothing', async () => {
   const polluted = Object.prototype as { baseUrl?: string; logger?: () => void }

@@ -80,15 +80,18 @@ impl Inner {
             Door::Restore => (&endpoints.refresh, "endpoints.refresh"),
         };
         let url = url.as_deref().ok_or_else(|| missing(field))?;
+        let method = match door {
+            Door::Restore => self.options.refresh_method,
+            Door::Login | Door::Register => "POST",
+        };
         let entrance = self.next_entrance();
-        let answered = self
-            .post(Call {
-                url,
-                method: "POST",
-                body,
-                ..Call::default()
-            })
-            .await?;
+        let call = Call {
+            url,
+            method,
+            body,
+            ..Call::default()
+        };
+        let answered = self.post(call).await?;
         if answered.status == 401 && door == Door::Restore {
             return Err(error::to_js(&Error::new(Code::NotSignedIn)));
         }
@@ -339,7 +342,7 @@ impl Inner {
         Err(error::to_js(&Error::new(code)))
     }
 
-    /// Posts to an auth endpoint within the time limit.
+    /// Calls an auth endpoint within the time limit.
     async fn post(self: &Rc<Self>, call: Call<'_>) -> Result<Answered, JsValue> {
         let deadline = Alarm::after(self.options.refresh_timeout);
         let exchange = std::pin::pin!(answer::exchange(self, call));

@@ -5,7 +5,10 @@ use super::js;
 use crate::policy::Now;
 use gloo_timers::callback::Timeout;
 use js_sys::{Date, Math, Promise};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 
 #[wasm_bindgen]
 extern "C" {
@@ -47,6 +50,40 @@ fn random_hex<const LENGTH: usize>(mut bytes: [u8; LENGTH]) -> String {
         id.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
     }
     id
+}
+
+/// Waits for `ms`.
+pub(super) fn pause(ms: i64) -> Within {
+    let alarm = Alarm::after(ms);
+    Within {
+        first: JsFuture::from(alarm.promise.clone()),
+        _alarm: alarm,
+    }
+}
+
+/// Waits for a promise, but no longer than `ms`: then the outcome is `Ok(undefined)`.
+pub(super) fn within(promise: &Promise, ms: i64) -> Within {
+    let alarm = Alarm::after(ms);
+    Within {
+        first: JsFuture::from(js::race(promise, &alarm.promise)),
+        _alarm: alarm,
+    }
+}
+
+/// A wait that ends; see [`pause`] and [`within`]. One type for all waits, so that its code is there
+/// once.
+pub(super) struct Within {
+    first: JsFuture,
+    _alarm: Alarm,
+}
+
+impl Future for Within {
+    type Output = Result<JsValue, JsValue>;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.first).poll(context)
+    }
 }
 
 /// A timer as a promise. Dropping it stops the timer, so that no wait outlives its reason.

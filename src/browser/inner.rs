@@ -4,6 +4,7 @@ use super::account::Entering;
 use super::answer;
 use super::clock;
 use super::error;
+use super::handover::Copies;
 use super::js;
 use super::options::{Options, Place};
 use super::refresh::Running;
@@ -54,6 +55,8 @@ pub(super) struct Inner {
     pub(super) host: Host,
     pub(super) storage: Storage,
     pub(super) tabs: Tabs,
+    pub(super) copies: Copies,
+    pub(super) catching_up: Cell<bool>,
     pub(super) user: RefCell<JsValue>,
     pub(super) refreshing: RefCell<Option<Running>>,
     pub(super) entering: RefCell<Option<(Entering, Promise)>>,
@@ -73,7 +76,7 @@ pub(super) struct Inner {
     announcing: Cell<bool>,
     /// The last write of the session failed: it lives in memory.
     pub(super) storage_lost: Cell<bool>,
-    myself: Weak<Inner>,
+    pub(super) myself: Weak<Inner>,
 }
 
 impl Inner {
@@ -94,10 +97,14 @@ impl Inner {
             let hinted = myself.clone();
             let on_hint = move || {
                 if let Some(inner) = hinted.upgrade() {
-                    inner.read_storage();
+                    inner.look_around();
                 }
             };
+            let asked = myself.clone();
+            let held = move |sid: &str| asked.upgrade()?.held(sid);
+            let talk = options.cross_tab && options.place == Place::Session;
             Self {
+                copies: Copies::open(&options.key, talk, held),
                 tabs: Tabs::open(
                     &options.key,
                     options.place != Place::Memory,
@@ -122,6 +129,7 @@ impl Inner {
                 refreshing: RefCell::new(None),
                 entering: RefCell::new(None),
                 priming: RefCell::new(None),
+                catching_up: Cell::new(false),
                 disposed: Cell::new(false),
                 leaving: Cell::new(false),
                 entrances: Cell::new(0),
@@ -142,6 +150,7 @@ impl Inner {
         });
         inner.listen();
         inner.load_storage();
+        inner.look_at_copies();
         Ok(inner)
     }
 
@@ -247,6 +256,9 @@ impl Inner {
                 policy.set_handover_key(key);
             }
         });
+        if copies {
+            self.copies.prune(clock::now().wall);
+        }
         if before.is_some_and(|before| before != remember) {
             self.storage.remove(!remember);
         }
@@ -298,6 +310,7 @@ impl Inner {
         let now = clock::now();
         let tombstone = self.with(|policy| policy.tombstone(sid.to_owned(), dead, now));
         self.storage.bury(tombstone);
+        self.copies.forget(sid);
     }
 
     /// Reads storage and takes over what another tab did.
@@ -379,6 +392,12 @@ impl Inner {
         view::snapshot(self, &self.policy.borrow(), clock::now())
     }
 
+    /// Looks for what other tabs did, wherever it may be.
+    fn look_around(&self) {
+        self.read_storage();
+        self.look_at_copies();
+    }
+
     fn load_storage(&self) {
         if self.options.policy.outside {
             return;
@@ -397,7 +416,7 @@ impl Inner {
         self.on_timer();
     }
 
-    fn take_user(&self, found: &Found) {
+    pub(super) fn take_user(&self, found: &Found) {
         let theirs = found
             .stored
             .record
@@ -429,9 +448,8 @@ impl Inner {
     fn listen(&self) {
         let (heard, asked) = (self.myself.clone(), self.myself.clone());
         let concerns = move |key: Option<&str>| {
-            asked
-                .upgrade()
-                .is_some_and(|inner| inner.options.cross_tab && inner.storage.concerns(key))
+            let inner = asked.upgrade().filter(|inner| inner.options.cross_tab);
+            inner.is_some_and(|inner| inner.storage.concerns(key) || inner.copies.concerns(key))
         };
         let on_wake = move |wake| {
             if let Some(inner) = heard.upgrade() {
@@ -446,18 +464,21 @@ impl Inner {
         match wake {
             Wake::Leaving => self.leaving.set(true),
             Wake::Seen | Wake::Up => self.leaving.set(false),
-            Wake::Hidden | Wake::Storage => {}
+            Wake::Frozen | Wake::Hidden | Wake::Storage => {}
         }
         match wake {
-            Wake::Leaving | Wake::Hidden => {
-                if wake == Wake::Leaving {
-                    self.tabs.unmark();
+            Wake::Leaving | Wake::Frozen | Wake::Hidden => {
+                if wake != Wake::Hidden {
+                    self.tabs.suspend();
+                    self.copies.suspend();
                 }
                 self.with(|policy| policy.set_visible(false, clock::roll()));
             }
-            Wake::Storage => self.read_storage(),
+            Wake::Storage => self.look_around(),
             Wake::Seen | Wake::Up => {
-                self.read_storage();
+                self.tabs.resume();
+                self.copies.resume();
+                self.look_around();
                 self.with(|policy| {
                     policy.set_visible(wake::visible(), clock::roll());
                     policy.woke(clock::now(), wake == Wake::Up);
@@ -526,5 +547,6 @@ impl Inner {
         self.timer.replace(None);
         self.listeners.replace(None);
         self.tabs.close();
+        self.copies.suspend();
     }
 }

@@ -16,7 +16,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 /// The least patience with another tab's refresh, ms.
-const LEAST_WAIT: i64 = 10_000;
+const LEAST_WAIT: i64 = 1_000;
 /// Time between two looks for what another tab wrote, ms, and how many of them are worth it.
 const STORAGE_PAUSE: i64 = 25;
 const STORAGE_LOOKS: u32 = 60;
@@ -100,16 +100,34 @@ impl Inner {
             // No lock: the app's own function must not run while one is held (behaviour.md 5.2).
             return self.plan_and_call(wanted).await;
         }
-        let Some(sid) = self.sid() else { return };
+        // A page that fell asleep gave up the lock, or its place in the queue: it asks again when it is
+        // back.
+        while !self.refresh_under_lock(wanted).await {
+            self.tabs.awake().await;
+        }
+    }
+
+    /// `false` = the page fell asleep before anything was called.
+    async fn refresh_under_lock(self: &Rc<Self>, wanted: Generation) -> bool {
+        let Some(sid) = self.sid() else { return true };
         let lock = self.tabs.lock(&sid, self.longest_wait()).await;
         self.read_storage();
-        let ready = lock.is_ok() && self.storage_caught_up(&sid).await;
-        if !ready {
-            return self.with(Policy::refresh_not_started);
+        let held = || lock.as_ref().is_ok_and(|held| !held.is_lost());
+        let caught_up = held() && self.storage_caught_up(&sid).await;
+        let before = self.notable();
+        let ready = caught_up && self.copies_caught_up(wanted).await;
+        if !held() && self.tabs.is_asleep() {
+            return false;
         }
-        let before = self.rotation();
-        self.plan_and_call(wanted).await;
+        if !caught_up || !held() {
+            self.with(Policy::refresh_not_started);
+            return true;
+        }
+        if ready {
+            self.plan_and_call(wanted).await;
+        }
         self.release(lock, sid, before);
+        true
     }
 
     /// Gives the lock back. Whoever gets it next has to find the note of a token stored under it, so
@@ -120,10 +138,11 @@ impl Inner {
         sid: String,
         before: Option<u32>,
     ) {
-        let shared = self.remembered() == Some(true);
-        let kept = shared && !self.storage_lost.get() && !self.disposed.get();
+        let lost = self.remembered() == Some(true) && self.storage_lost.get();
         let same = self.sid().as_deref() == Some(&sid);
-        let stored = self.rotation().filter(|_| kept && same);
+        let stored = self
+            .notable()
+            .filter(|_| same && !lost && !self.disposed.get());
         if let (Some(stored), true) = (stored, stored > before) {
             let inner = Rc::clone(self);
             spawn_local(async move {
@@ -160,6 +179,8 @@ impl Inner {
     }
 
     async fn plan_and_call(self: &Rc<Self>, wanted: Generation) {
+        // Getting here took turns of the event loop: what follows must not write over a sign-out.
+        self.read_storage();
         let plan = self.with(|policy| policy.plan_refresh(wanted, clock::now(), js::online()));
         let Some(plan) = plan else { return };
         let Some(answer) = plan.known.clone() else {
@@ -310,18 +331,26 @@ impl Inner {
             timing,
             user,
         } = landed;
+        let renewed = matches!(answer, RefreshAnswer::Tokens(_));
         let found = self.storage.read(self.remembered());
         let roll = clock::roll();
         let commit =
             self.with(|policy| policy.finish_refresh(plan, answer, timing, &found.stored, roll));
+        if commit == Commit::Store && user.is_object() {
+            self.user.replace(user);
+        }
+        if commit == Commit::Store && renewed {
+            self.note_credential();
+        }
+        self.apply(commit);
+    }
+
+    /// Does to storage what the policy says.
+    pub(super) fn apply(self: &Rc<Self>, commit: Commit) {
         match commit {
-            Commit::Store => {
-                if user.is_object() {
-                    self.user.replace(user);
-                }
-                self.write_storage();
-            }
+            Commit::Store => self.write_storage(),
             Commit::Clear(sid, dead) => self.forget_ended(&sid, dead),
+            Commit::Abandon(sid) => self.storage.remove_login(&sid),
             Commit::Keep => {}
             Commit::Revoke(tokens) => {
                 let inner = Rc::clone(self);

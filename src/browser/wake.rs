@@ -13,6 +13,8 @@ pub(super) enum Wake {
     Up,
     /// Hidden, but alive.
     Hidden,
+    /// About to be frozen: no code runs until it is resumed.
+    Frozen,
     /// Going away: requests must not wait for anything any more.
     Leaving,
     /// Another document changed storage.
@@ -47,7 +49,7 @@ impl Listeners {
             &["pageshow", "pagehide", "focus", "online", "storage"],
         );
         if let Some(document) = js::global("document") {
-            listeners.listen(&document, &["visibilitychange", "resume"]);
+            listeners.listen(&document, &["visibilitychange", "freeze", "resume"]);
         }
         listeners
     }
@@ -92,6 +94,7 @@ fn read(event: &Event, concerns: &dyn Fn(Option<&str>) -> bool) -> Option<Wake> 
             concerns(event.key().as_deref()).then_some(Wake::Storage)
         }
         "pagehide" => Some(Wake::Leaving),
+        "freeze" => Some(Wake::Frozen),
         "visibilitychange" if !visible() => Some(Wake::Hidden),
         // The first pageshow of a page is not a return.
         "pageshow" if js::get(event, "persisted") != JsValue::TRUE => None,

@@ -68,7 +68,9 @@ impl Record {
             rotation,
             access_token: secret(body, "access_token")?,
             refresh_token: secret(body, "refresh_token")?,
-            credential_since: small(body, "credential_since").unwrap_or(0).min(rotation),
+            credential_since: small(body, "credential_since")
+                .unwrap_or(rotation)
+                .min(rotation),
             handover_key: secret(body, "handover_key")?,
             issued_at: moment(body, "issued_at")?,
             expires_at: moment(body, "expires_at"),

@@ -46,6 +46,8 @@ pub enum Commit {
     Clear(String, Dead),
     /// Touch nothing.
     Keep,
+    /// Remove this tab's record, and bury nothing: a copy of the tab goes on with the login.
+    Abandon(String),
     /// Touch nothing, and revoke these tokens: the login they belong to was signed out meanwhile.
     Revoke(TokenSet),
 }
@@ -119,7 +121,10 @@ impl Policy {
             order: session.order(),
             generation: self.generation,
         };
-        self.refresh_failed(&plan, &Failure::Overtaken, None, now, roll)
+        match self.refresh_failed(&plan, &Failure::Overtaken, None, now, roll) {
+            Commit::Clear(sid, _) => Commit::Abandon(sid),
+            commit => commit,
+        }
     }
 
     /// Marks the shared refresh as running or not; shows in the status.

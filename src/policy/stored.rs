@@ -81,6 +81,9 @@ impl Policy {
         if self.session.is_none() {
             self.ending = stored.tombstones.first().map(Ending::read);
         }
+        if let Some(ending) = &mut self.ending {
+            ending.elsewhere = None;
+        }
     }
 
     fn adopt_over(&mut self, sid: &str, stored: &Stored, now: Now) {
@@ -123,12 +126,15 @@ impl Policy {
     fn end_as(&mut self, tombstone: Option<&Tombstone>, now: Now) {
         let known = self.session.as_ref().is_some_and(|session| session.dead);
         let dead = tombstone.and_then(|tombstone| tombstone.dead);
+        // The tombstone may be our own, of a death that was noted when it happened here.
+        let noted = self.ending().filter(|noted| known && noted.dead == dead);
+        let elsewhere = noted.map_or(Some(true), |noted| noted.elsewhere);
         self.end(dead.map_or(Ended::SignedOut, Ended::Dead), now);
         if let (Some(ending), Some(tombstone)) = (&mut self.ending, tombstone) {
             (ending.at, ending.status) = (tombstone.at, tombstone.status);
         }
         if let Some(ending) = &mut self.ending {
-            ending.elsewhere = Some(true);
+            ending.elsewhere = elsewhere;
         }
         self.metrics.sign_outs += u32::from(dead.is_none());
         match dead {
@@ -160,6 +166,7 @@ impl Policy {
             }
             if let Some(dead) = newly_dead {
                 self.mark_dead(dead, None, now);
+                self.end_was_elsewhere();
             }
             return;
         }
@@ -205,9 +212,16 @@ impl Policy {
         self.died = died;
         if died.is_some() {
             self.note_end(died, None, now);
+            self.end_was_elsewhere();
         }
         self.sent_at = record.sent_at;
         self.indeterminate = record.indeterminate;
         self.breaker.learn(record.breaker, now.wall);
+    }
+
+    fn end_was_elsewhere(&mut self) {
+        if let Some(ending) = &mut self.ending {
+            ending.elsewhere = Some(true);
+        }
     }
 }

@@ -7,7 +7,7 @@ async function outcome(world, path) {
   const errors = []
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()))
   await page.goto(world.server.www + path)
-  await page.waitForFunction(() => window.outcome, null, { polling: 20, timeout: 10_000 })
+  await page.waitForFunction(() => window.outcome, { polling: 20, timeout: 10_000 })
   return { ...(await page.evaluate(() => window.outcome)), errors }
 }
 

@@ -23,7 +23,7 @@ const FAULTS = {
   '200 with a login page': [{ html: true }, { code: 'refresh_failed' }],
   'truncated JSON': [{ truncate: true }, { code: 'refresh_failed' }],
   'no CORS headers': [{ no_cors: true, status: 500 }, { code: 'refresh_failed' }],
-  'no answer in time': [{ delay_ms: 60_000 }, { code: 'timeout' }, { refreshTimeout: 300 }],
+  'no answer in time': [{ delay_ms: 60_000 }, { code: 'timeout' }, { refreshTimeout: 1000 }],
 }
 
 /** A refused cross-origin answer and a broken connection are printed by Chromium itself. */
@@ -163,9 +163,9 @@ describe('the refresh endpoint fails', { concurrency: 4 }, () => {
 
   // 2.5: a token that comes after `refreshTimeout` is the only one there is.
   scenario('a late answer is still taken', {}, async (world) => {
-    const tab = await world.signedIn('oauth2', { refreshTimeout: 300 })
+    const tab = await world.signedIn('oauth2', { refreshTimeout: 1000 })
     await world.server.expire()
-    await world.server.fault({ match: PRESETS.oauth2.refresh, delay_after_ms: 900, times: 1 })
+    await world.server.fault({ match: PRESETS.oauth2.refresh, delay_after_ms: 2000, times: 1 })
     const { error } = await tab.call('refresh')
     assert.equal(error?.code, 'timeout')
     await tab.event('refreshed')
@@ -174,18 +174,18 @@ describe('the refresh endpoint fails', { concurrency: 4 }, () => {
   })
 
   // 2.5, known-failures 25: offline is nobody's failure.
-  scenario('offline and back', { noise: NOISE }, async (world) => {
+  scenario('offline and back', { noise: NOISE, needs: ['offline'] }, async (world) => {
     const tab = await world.signedIn('django', {}, { remember: true })
     const before = await record(tab)
     await world.server.expire()
-    await tab.page.context().setOffline(true)
+    await tab.page.setOfflineMode(true)
     const offline = await tab.send('/api/bookings')
     assert.equal(offline.error.name, 'TypeError')
     const { error } = await tab.call('refresh')
     assert.deepEqual([error.code, error.retryable], ['offline', true])
     await expectKept(tab, before, 'authenticated')
     assert.equal(await world.refreshes(), 0)
-    await tab.page.context().setOffline(false)
+    await tab.page.setOfflineMode(false)
     assert.deepEqual(await tab.burst(5), { 200: 5 })
     assert.deepEqual([await world.refreshes(), (await tab.metrics()).failures], [1, 0])
   })

@@ -2,22 +2,27 @@
 // asked first and the client second. After each of them no page may have complained, and no token, nor any
 // piece of one, may have shown up in what was said (behaviour.md 6.11, 7.23).
 import { after, test } from 'node:test'
-import { closeBrowser } from './kit/browser.mjs'
+import { setTimeout as pause } from 'node:timers/promises'
+import { BROWSER, closeBrowser, lacking } from './kit/browser.mjs'
 import { World } from './kit/world.mjs'
 
-export { ADA, GRACE, PRESETS } from './kit/presets.mjs'
+export { BROWSER } from './kit/browser.mjs'
+export { ADA, API_KEY, DIALECTS, GRACE, PRESETS } from './kit/presets.mjs'
 
 /** The longest that one scenario may take, ms. */
-const LIMIT = 40_000
+const LIMIT = 60_000
 
 after(closeBrowser)
 
 /**
- * A test with a world of its own. `options`: server `flags`, the console `noise` it provokes, and `todo`: what
- * is known to be missing, so that its failure fails nobody.
+ * A test with a world of its own. `options`: server `flags`, the console `noise` it provokes, the skills that it
+ * `needs` of the browser (without them it is skipped, and says so), and `todo`: what is known to be missing, so
+ * that its failure fails nobody.
  */
-export function scenario(name, { todo, ...options }, body) {
-  test(name, { timeout: LIMIT, todo }, async () => {
+export function scenario(name, { todo, needs = [], ...options }, body) {
+  const lacks = lacking(needs)
+  const skip = lacks.length > 0 && `${BROWSER} cannot: ${lacks.join(', ')}`
+  test(name, { timeout: LIMIT, todo, skip }, async () => {
     const world = await World.open(options)
     try {
       await body(world)
@@ -26,4 +31,15 @@ export function scenario(name, { todo, ...options }, body) {
       await world.close()
     }
   })
+}
+
+/** What `look` finds, as soon as it finds something. */
+export async function eventually(look) {
+  const end = Date.now() + 5000
+  for (;;) {
+    const found = await look()
+    if (found) return found
+    if (Date.now() > end) throw new Error('it did not come')
+    await pause(20)
+  }
 }

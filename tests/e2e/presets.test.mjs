@@ -62,7 +62,11 @@ for (const [preset, { refresh }] of Object.entries(PRESETS)) {
       }
       for (const { kind } of echoed) {
         const sends = await world.server.log('/api/echo', `kind=${kind}`)
-        assert.deepEqual(sends.map((entry) => entry.status), [401, 200], kind)
+        assert.deepEqual(
+          sends.map((entry) => entry.status),
+          [401, 200],
+          kind,
+        )
         assert.equal(sends[0].body_sha256, sends[1].body_sha256, kind)
       }
       const wire = await world.server.wire()

@@ -1,6 +1,6 @@
 // One refresh for all who wait, and nobody's abort, storm or farewell spoils it.
 import assert from 'node:assert/strict'
-import { PRESETS, scenario } from './kit.mjs'
+import { eventually, PRESETS, scenario } from './kit.mjs'
 
 /** Tokens live an hour here, so this many ms later they are within their lead. */
 const PAST_LEAD = 3_500_000
@@ -20,7 +20,10 @@ for (const preset of Object.keys(PRESETS)) {
     assert.deepEqual([wire.refreshes, wire.unauthorized, wire.requests], [1, 0, 51])
     const tokens = (await world.server.log('/api/bookings')).map((entry) => entry.token)
     assert.equal(new Set(tokens).size, 2)
-    assert.ok(tokens.slice(1).every((token) => token !== tokens[0]), 'the old token was sent')
+    assert.ok(
+      tokens.slice(1).every((token) => token !== tokens[0]),
+      'the old token was sent',
+    )
     assert.deepEqual(await tab.burst(50), { 200: 50 })
     assert.equal(await world.refreshes(), 1)
   })
@@ -164,7 +167,8 @@ scenario('listeners call the client and throw, and nothing hangs', { noise: /./ 
   const tab = await world.signedIn('django')
   const errors = []
   tab.page.removeAllListeners('pageerror')
-  tab.page.on('pageerror', (error) => errors.push(error.message))
+  // Each browser puts words of its own in front.
+  tab.page.on('pageerror', (error) => errors.push(error.message.replace(/^.*Error: /, '')))
   await tab.run(() => {
     window.inside = new Promise((resolve) => {
       client.on('refreshed', () => {
@@ -227,14 +231,3 @@ scenario('a server clock that jumps ahead costs one refresh', {}, async (world) 
   assert.deepEqual(await tab.burst(10), { 200: 10 })
   assert.equal(await world.refreshes(), 1)
 })
-
-/** What `look` finds, as soon as it finds something. */
-async function eventually(look) {
-  const end = Date.now() + 5000
-  for (;;) {
-    const found = await look()
-    if (found) return found
-    if (Date.now() > end) throw new Error('it did not come')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}

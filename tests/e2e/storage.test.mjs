@@ -93,7 +93,11 @@ scenario('setItem throws: the session lives on in memory', {}, async (world) => 
 // 5.16, known-failures 24: where the browser blocks storage, its very getters throw.
 scenario('blocked storage: the session lives in memory', {}, async (world) => {
   const init = () => {
-    const blocked = { get: () => { throw new DOMException('denied', 'SecurityError') } }
+    const blocked = {
+      get: () => {
+        throw new DOMException('denied', 'SecurityError')
+      },
+    }
     Object.defineProperty(window, 'localStorage', blocked)
     Object.defineProperty(window, 'sessionStorage', blocked)
   }
@@ -129,7 +133,11 @@ scenario('forged messages and storage events change nothing', {}, async (world) 
       { v: 1, type: 'changed' },
       { v: 1, type: 'signed_out', sid: 'x' },
       { v: 99, type: 'changed', access_token: 'forged' },
-      'changed', null, 7, [], { type: { toString: 'x' } },
+      'changed',
+      null,
+      7,
+      [],
+      { type: { toString: 'x' } },
     ]
     for (const message of forged) channel.postMessage(message)
     dispatchEvent(new StorageEvent('storage', { key: 'keepfresh.default', newValue: null }))

@@ -12,6 +12,7 @@ const PATIENCE = 5_000 // ms; nothing here waits for real time unless it fails
 
 let undo = []
 let spilled = []
+let jar
 
 class Late extends Error {}
 
@@ -53,6 +54,7 @@ export function fillStorage() {
 export function restore() {
   for (const back of undo.reverse()) back()
   undo = []
+  jar = undefined
 }
 
 export function realNow() {
@@ -181,11 +183,12 @@ export class Server {
   async #respond(call, answer, request) {
     call.body = new Uint8Array(await request.arrayBuffer())
     if (answer.hold) await this.#gate(answer.hold).opened
+    if (jar && answer.cookies !== undefined) jar.text = answer.cookies
     if (answer.network) {
       call.error = new TypeError('Failed to fetch')
       throw call.error
     }
-    call.response = respond(call, answer)
+    call.response = respond(call, answer, answer.half && this.#gate(answer.half).opened)
     return call.response
   }
   #gate(name) {
@@ -204,7 +207,8 @@ function fits(call, route) {
   return `${call.method} ${call.url}`.startsWith(route)
 }
 
-function respond(call, answer) {
+/** `rest`: what the second half of the body waits for. */
+function respond(call, answer, rest) {
   const { status = 200, json, text, spy, headers = {}, ...shown } = answer
   let body = json === undefined ? (text ?? null) : JSON.stringify(json)
   if (spy) {
@@ -214,6 +218,7 @@ function respond(call, answer) {
       },
     })
   }
+  if (rest) body = inHalves(body, rest)
   const init = { status, headers: new Headers(headers) }
   if (json !== undefined && !init.headers.has('content-type')) init.headers.set('content-type', 'application/json')
   const response = new Response(body, init)
@@ -223,6 +228,19 @@ function respond(call, answer) {
   }
   if (shown.type === 'opaqueredirect') Object.defineProperty(response, 'status', { value: 0 })
   return response
+}
+
+function inHalves(text, rest) {
+  const bytes = new TextEncoder().encode(text)
+  const middle = bytes.length >> 1
+  return new ReadableStream({
+    async start(controller) {
+      controller.enqueue(bytes.slice(0, middle))
+      await rest
+      controller.enqueue(bytes.slice(middle))
+      controller.close()
+    },
+  })
 }
 
 function watch(signal) {
@@ -317,6 +335,56 @@ export class Clock {
       work()
     }
     this.jump(end - this.#mono)
+  }
+}
+
+/** What scripts see of the cookies. An answer with `cookies` replaces them. */
+export class CookieJar {
+  writes = 0
+
+  constructor(text) {
+    this.text = text
+    jar = this
+    const write = () => {
+      this.writes += 1
+    }
+    patch(document, 'cookie', { get: () => this.text, set: write })
+  }
+}
+
+/** Where the page wants to go; it goes nowhere. */
+export class Departures {
+  #urls = []
+
+  constructor() {
+    const stay = (event) => {
+      event.preventDefault()
+      this.#urls.push(event.destination.url)
+    }
+    native.listen.call(navigation, 'navigate', stay)
+    undo.push(() => native.unlisten.call(navigation, 'navigate', stay))
+  }
+  get urls() {
+    return [...this.#urls]
+  }
+}
+
+/** Promises that nobody handled, and errors that nobody caught. */
+export class Unhandled {
+  #seen = 0
+
+  constructor() {
+    const note = (event) => {
+      event.preventDefault()
+      this.#seen += 1
+    }
+    for (const name of ['unhandledrejection', 'error']) {
+      native.listen.call(globalThis, name, note)
+      undo.push(() => native.unlisten.call(globalThis, name, note))
+    }
+  }
+  get seen() {
+    return this.#seen
   }
 }
 

@@ -127,6 +127,27 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn advance(this: &Clock, ms: f64);
 
+    /// What scripts see of the cookies.
+    pub(crate) type CookieJar;
+    #[wasm_bindgen(constructor)]
+    pub(crate) fn new(text: &str) -> CookieJar;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn writes(this: &CookieJar) -> u32;
+
+    /// Where the page wants to go; it goes nowhere.
+    pub(crate) type Departures;
+    #[wasm_bindgen(constructor)]
+    pub(crate) fn new() -> Departures;
+    #[wasm_bindgen(method, getter)]
+    fn urls(this: &Departures) -> Array;
+
+    /// Promises that nobody handled.
+    pub(crate) type Unhandled;
+    #[wasm_bindgen(constructor)]
+    pub(crate) fn new() -> Unhandled;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn seen(this: &Unhandled) -> u32;
+
     /// Listeners added to a target and not removed.
     pub(crate) type ListenerCount;
     #[wasm_bindgen(constructor)]
@@ -175,6 +196,42 @@ pub(crate) fn tokens(n: u32) -> Value {
 /// An answer that brings the n-th tokens.
 pub(crate) fn grant(n: u32) -> Value {
     json!({"json": tokens(n)})
+}
+
+/// A JWT with these claims, which nobody has signed.
+pub(crate) fn jwt(claims: &Value) -> String {
+    let window = web_sys::window().unwrap();
+    let payload = window.btoa(&claims.to_string()).unwrap();
+    let payload = payload.replace('+', "-").replace('/', "_");
+    format!("e30.{}.{CANARY}", payload.trim_end_matches('='))
+}
+
+/// Credentials, or whatever a method takes as an object.
+pub(crate) fn object(value: &Value) -> Object {
+    js(value).unchecked_into()
+}
+
+/// Fires an event of this name at the window, or at the document where such events happen.
+pub(crate) fn happens(name: &str) {
+    let event = web_sys::Event::new(name).unwrap();
+    if name == "pageshow" {
+        put(&event, "persisted", &JsValue::TRUE);
+    }
+    let target = match name {
+        "visibilitychange" | "resume" | "freeze" => global("document"),
+        _ => js_sys::global().into(),
+    };
+    let target: web_sys::EventTarget = target.unchecked_into();
+    target.dispatch_event(&event).unwrap();
+}
+
+/// What every call to an auth endpoint has in common (behaviour.md 1.19, 6.7).
+pub(crate) fn is_guarded(call: &Call) {
+    assert_eq!(call.header("accept").as_deref(), Some("application/json"));
+    assert_eq!(call.redirect(), "manual");
+    assert_eq!(call.cache(), "no-store");
+    assert_eq!(call.referrer_policy(), "no-referrer");
+    assert!(!call.url().contains(CANARY));
 }
 
 /// A resource that takes only the n-th access token.
@@ -297,6 +354,13 @@ pub(crate) fn source(answer: impl FnMut() -> Result<JsValue, JsValue> + 'static)
     .into_js_value()
 }
 
+impl Departures {
+    /// The addresses so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        strings(&self.urls())
+    }
+}
+
 impl Server {
     /// What a route answers, in turn; the last answer stays.
     pub(crate) fn script(&self, route: &str, answers: &[Value]) {
@@ -363,7 +427,13 @@ impl Recorder {
 
     /// Whether such an event has come.
     pub(crate) fn told(&self, event: &str) -> bool {
-        self.events().iter().any(|name| name == event)
+        self.times(event) > 0
+    }
+
+    /// How often such an event has come.
+    pub(crate) fn times(&self, event: &str) -> usize {
+        let events = self.events();
+        events.iter().filter(|name| *name == event).count()
     }
 }
 
@@ -549,6 +619,32 @@ impl World {
         storage("localStorage").get_item(&self.key).unwrap()
     }
 
+    /// The stored record, wherever it is kept.
+    pub(crate) fn record(&self) -> Value {
+        let text = self.in_session().or_else(|| self.in_local());
+        serde_json::from_str(&text.unwrap()).unwrap()
+    }
+
+    /// Another tab has refreshed and stored the n-th tokens, and said nothing.
+    pub(crate) fn refreshed_elsewhere(&self, n: u32) {
+        self.tamper(|record| {
+            let rotation = record["rotation"].as_i64().unwrap();
+            for (name, value) in [
+                ("rotation", json!(rotation + 1)),
+                ("credential_since", json!(rotation + 1)),
+                ("access_token", json!(at(n))),
+                ("refresh_token", json!(rt(n))),
+                ("failures", json!(0)),
+                ("opened_at", json!(null)),
+                ("not_before", json!(0)),
+                ("sent_at", json!(null)),
+                ("indeterminate", json!(false)),
+            ] {
+                record[name] = value;
+            }
+        });
+    }
+
     /// Members of the stored record, changed by hand.
     pub(crate) fn tamper(&self, change: impl FnOnce(&mut Value)) {
         let mut record: Value = serde_json::from_str(&self.in_session().unwrap()).unwrap();
@@ -574,9 +670,11 @@ impl Drop for World {
         self.channel.close();
         for place in ["sessionStorage", "localStorage"] {
             storage(place).remove_item(&self.key).unwrap();
-            storage(place)
-                .remove_item(&[&self.key, ":ended"].concat())
-                .unwrap();
+            for note in [":ended", ":redirected"] {
+                storage(place)
+                    .remove_item(&[&self.key, note].concat())
+                    .unwrap();
+            }
         }
         assert_eq!(self.server.unexpected(), "", "nobody expected these calls");
         let spilled = take_spilled();

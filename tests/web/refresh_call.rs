@@ -17,15 +17,6 @@ async fn refreshed_with(options: &Value, route: &str) -> Call {
     call
 }
 
-/// What every refresh call has in common.
-fn is_guarded(call: &Call) {
-    assert_eq!(call.header("accept").as_deref(), Some("application/json"));
-    assert_eq!(call.redirect(), "manual");
-    assert_eq!(call.cache(), "no-store");
-    assert_eq!(call.referrer_policy(), "no-referrer");
-    assert!(!call.url().contains(CANARY));
-}
-
 // 1.18, 1.19, 6.7
 #[wasm_bindgen_test]
 async fn oauth2_sends_a_form_with_the_refresh_token_in_the_body_only() {
@@ -147,7 +138,12 @@ async fn the_timer_renews_ahead_of_time() {
     clock.advance(2_000.0);
     until("the refresh", || world.host.told("refreshed")).await;
     assert_eq!(world.server.count(TOKEN), 1);
-    until("the next timer", || clock.pending() == 1).await;
+    // The note for other tabs is taken back after a moment.
+    until("the next timer alone", || {
+        clock.advance(100.0);
+        clock.pending() == 1
+    })
+    .await;
 }
 
 // 5.20, known-failures 31: setTimeout overflows after 24.8 days.

@@ -427,14 +427,6 @@ async fn the_same_sign_in_again_while_it_is_under_way_is_one_call() {
     assert_eq!(world.host.events(), ["signed_in"]);
 }
 
-/// A JWT with these claims, which nobody has signed.
-fn jwt(claims: &Value) -> String {
-    let window = web_sys::window().unwrap();
-    let payload = window.btoa(&claims.to_string()).unwrap();
-    let payload = payload.replace('+', "-").replace('/', "_");
-    format!("e30.{}.{CANARY}", payload.trim_end_matches('='))
-}
-
 // 1.9: the `iat` of a token that was minted earlier says nothing about the clocks.
 #[wasm_bindgen_test]
 async fn a_token_that_is_handed_over_is_believed_for_what_is_left() {

@@ -1,16 +1,79 @@
 //! Two clients on one storage key behave like two tabs (behaviour.md §5, 7.8, 7.9, 7.14).
 
 use super::kit::*;
+use js_sys::{Array, Object, Promise};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 const X: &str = "GET https://api.test/x";
 
+#[wasm_bindgen(module = "/tests/web/locks.js")]
+extern "C" {
+    type Holder;
+    #[wasm_bindgen(constructor)]
+    fn new() -> Holder;
+    #[wasm_bindgen(method)]
+    fn take(this: &Holder, name: &str, options: &JsValue) -> Promise;
+    #[wasm_bindgen(method)]
+    fn release(this: &Holder);
+    #[wasm_bindgen(method, getter)]
+    fn lost(this: &Holder) -> bool;
+
+    type Unhandled;
+    #[wasm_bindgen(constructor)]
+    fn new() -> Unhandled;
+    #[wasm_bindgen(method, getter)]
+    fn count(this: &Unhandled) -> u32;
+    #[wasm_bindgen(method)]
+    fn stop(this: &Unhandled);
+
+    fn never() -> Promise;
+}
+
 /// The id of the stored login.
 fn sid(world: &World) -> String {
-    let record: Value = serde_json::from_str(&world.in_session().unwrap()).unwrap();
+    let record = world.in_session().or_else(|| world.in_local()).unwrap();
+    let record: Value = serde_json::from_str(&record).unwrap();
     record["sid"].as_str().unwrap().to_owned()
+}
+
+/// The name of the lock of the stored login.
+fn lock_name(world: &World) -> String {
+    format!("{}:refresh:{}", world.key(), sid(world))
+}
+
+/// The refresh locks of this world that are held or waited for.
+async fn locks_of(world: &World) -> Vec<String> {
+    let all: Array = done(locks(), "locks").await.unchecked_into();
+    let mut all = strings(&all);
+    let prefix = format!("{}:refresh:", world.key());
+    all.retain(|name| name.starts_with(&prefix));
+    all
+}
+
+/// Dispatches an event on the page or the document.
+fn tell(target: &str, event: &str) {
+    let target: web_sys::EventTarget = global(target).unchecked_into();
+    let event = web_sys::Event::new(event).unwrap();
+    put(&event, "persisted", &JsValue::TRUE);
+    target.dispatch_event(&event).unwrap();
+}
+
+/// Somebody who holds the lock of the stored login and never lets go.
+async fn stuck(world: &World) -> Holder {
+    let holder = Holder::new();
+    done(holder.take(&lock_name(world), &Object::new()), "the lock").await;
+    holder
+}
+
+/// A refresh that waits for the lock as long as it may.
+async fn in_vain(tab: &Tab, clock: &Clock) {
+    let refresh = tab.core.refresh();
+    until("the wait", || clock.pending() > 0).await;
+    settle().await;
+    clock.advance(10_001.0);
+    assert_eq!(fails_with(refresh, "refresh").await, "timeout");
 }
 
 // 5.5, 5.8, known-failures 2, 12
@@ -225,8 +288,8 @@ async fn a_lock_that_nobody_gives_back_is_waited_for_no_longer_than_ten_seconds(
         .server
         .script(X, &[json!({"status": 401, "text": "mine"})]);
     world.sign_in(1).await;
-    let name = format!("{}:refresh:{}", world.key(), sid(&world));
-    let release: js_sys::Function = done(hold_lock(&name), "the lock").await.unchecked_into();
+    let release = done(hold_lock(&lock_name(&world)), "the lock").await;
+    let release: js_sys::Function = release.unchecked_into();
     clock.jump(3_700_000.0);
     let answer = world.get("/x");
     let refresh = world.core.refresh();
@@ -245,11 +308,9 @@ async fn a_lock_that_nobody_gives_back_is_waited_for_no_longer_than_ten_seconds(
     release.call0(&JsValue::UNDEFINED).unwrap();
     world.server.script(TOKEN, &[grant(2)]);
     done(world.core.refresh(), "once it is free").await;
-    let held: js_sys::Array = done(locks(), "locks").await.unchecked_into();
-    let ours = strings(&held)
-        .into_iter()
-        .filter(|name| name.starts_with(world.key()));
-    assert_eq!(ours.count(), 0);
+    // The note of the new token comes first, and nobody here waits for that.
+    let name = lock_name(&world);
+    drop(done(hold_lock(&name), "the free lock").await);
 }
 
 // Known-failures 20: the lock is given back after a failure, too.
@@ -399,4 +460,279 @@ async fn a_logout_elsewhere_leaves_no_record_in_this_tabs_own_storage() {
     settle().await;
     assert_eq!(world.in_session(), None);
     assert_eq!(world.open().status(), "anonymous");
+}
+
+// 5.6: neither the lock nor a request for it keeps the page out of the back-forward cache, or the
+// others waiting; known-failures 44.
+#[wasm_bindgen_test]
+async fn a_page_that_sleeps_holds_nothing_and_waits_for_nothing() {
+    for (target, asleep, awake) in [
+        ("window", "pagehide", "pageshow"),
+        ("document", "freeze", "resume"),
+    ] {
+        let world = World::oauth2();
+        world
+            .server
+            .script(TOKEN, &[json!({"json": tokens(2), "hold": "refresh"})]);
+        world.sign_in(1).await;
+        let other = world.open();
+        let mine = world.core.refresh();
+        until("the call", || world.server.count(TOKEN) == 1).await;
+        let theirs = other.core.refresh();
+        settle().await;
+        assert_eq!(locks_of(&world).await.len(), 2, "one holds, one waits");
+        tell(target, asleep);
+        settle().await;
+        assert_eq!(locks_of(&world).await, [""; 0]);
+        let again = other.core.refresh();
+        settle().await;
+        assert_eq!(locks_of(&world).await, [""; 0]);
+        // The answer holds the only valid token, whoever has the lock now (5.4, 5.10).
+        world.server.open("refresh");
+        done(mine, "the refresh").await;
+        assert!(world.in_session().unwrap().contains(&rt(2)));
+        assert_eq!(locks_of(&world).await, [""; 0]);
+        assert_eq!(world.server.count(TOKEN), 1);
+        tell(target, awake);
+        // What waited finds the new token.
+        done(theirs, "the wait").await;
+        done(again, "asleep").await;
+        assert_eq!(world.server.count(TOKEN), 1);
+        world.server.script(TOKEN, &[grant(3)]);
+        done(other.core.refresh(), "awake").await;
+        assert!(world.server.got(TOKEN, &rt(2)));
+        assert_eq!(world.server.count(TOKEN), 2);
+    }
+}
+
+// 5.6, 5.7
+#[wasm_bindgen_test]
+async fn a_page_that_sleeps_hears_nothing_and_catches_up_when_it_wakes() {
+    let world = World::oauth2();
+    world.server.script(X, &[only(2)]);
+    world.sign_in(1).await;
+    until("the hint", || world.channel.heard() == 1).await;
+    settle().await;
+    tell("window", "pagehide");
+    world.host.forget();
+    world.tamper(|record| {
+        record["access_token"] = json!(at(2));
+        record["rotation"] = json!(1);
+    });
+    world.channel.say(&js(&json!({"v": 1, "type": "changed"})));
+    settle().await;
+    assert_eq!(world.host.events(), [""; 0]);
+    tell("window", "pageshow");
+    until("the event", || world.host.told("refreshed")).await;
+    assert_eq!(world.get_status("/x").await, 200);
+    // The channel works again, in both directions, and is open once.
+    world.host.forget();
+    world.tamper(|record| {
+        record["access_token"] = json!(at(3));
+        record["rotation"] = json!(2);
+    });
+    world.channel.say(&js(&json!({"v": 1, "type": "changed"})));
+    until("the hint", || world.host.told("refreshed")).await;
+    tell("window", "pageshow");
+    let heard = world.channel.heard();
+    world.sign_in(4).await;
+    until("our own hint", || world.channel.heard() > heard).await;
+    settle().await;
+    assert_eq!(world.channel.heard(), heard + 1);
+}
+
+// Known-failures 47
+#[wasm_bindgen_test]
+async fn a_disposed_client_waits_for_no_lock() {
+    let world = World::oauth2();
+    world.sign_in(1).await;
+    let name = lock_name(&world);
+    let holder = stuck(&world).await;
+    let refresh = world.core.refresh();
+    settle().await;
+    assert_eq!(locks_of(&world).await.len(), 2);
+    world.core.dispose();
+    done(Promise::all_settled(&Array::of1(&refresh)), "refresh").await;
+    assert_eq!(locks_of(&world).await, [name]);
+    assert_eq!(world.server.count(TOKEN), 0);
+    holder.release();
+}
+
+// 5.4, known-failures 15: nobody gives this lock back, and its page lives.
+#[wasm_bindgen_test]
+async fn a_lock_that_was_kept_for_too_long_is_stolen() {
+    let unhandled = Unhandled::new();
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world.server.script(TOKEN, &[grant(2)]);
+    world.sign_in(1).await;
+    let holder = stuck(&world).await;
+    for _ in 0..2 {
+        in_vain(&world, &clock).await;
+    }
+    // A computer that sleeps proves nothing: its holder slept as well.
+    clock.jump(3_000_000.0);
+    // 20 s of waiting; after refreshTimeout + 15 s it is enough.
+    let refresh = world.core.refresh();
+    settle().await;
+    clock.advance(4_900.0);
+    settle().await;
+    assert!(!holder.lost());
+    clock.advance(200.0);
+    done(refresh, "refresh").await;
+    assert!(holder.lost());
+    assert_eq!(world.server.count(TOKEN), 1);
+    settle().await;
+    assert_eq!(locks_of(&world).await, [""; 0]);
+    assert_eq!(unhandled.count(), 0);
+    unhandled.stop();
+}
+
+// 5.4: who holds it now is not who held it then, though the platform gives both the same name.
+#[wasm_bindgen_test]
+async fn a_lock_that_was_free_meanwhile_is_not_stolen() {
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world.server.script(TOKEN, &[grant(2)]);
+    world.sign_in(1).await;
+    let first = stuck(&world).await;
+    in_vain(&world, &clock).await;
+    first.release();
+    let second = stuck(&world).await;
+    clock.jump(60_000.0);
+    for _ in 0..2 {
+        in_vain(&world, &clock).await;
+        assert!(!second.lost());
+    }
+    let refresh = world.core.refresh();
+    settle().await;
+    clock.advance(5_001.0);
+    done(refresh, "refresh").await;
+    assert!(second.lost());
+}
+
+// 5.4, known-failures 16
+#[wasm_bindgen_test]
+async fn two_tabs_do_not_steal_from_each_other() {
+    let world = World::oauth2();
+    let clock = Clock::new();
+    let held = json!({"json": tokens(2), "hold": "refresh"});
+    world.server.script(TOKEN, &[held]);
+    world.sign_in(1).await;
+    let other = world.open();
+    let holder = stuck(&world).await;
+    for tab in [&world as &Tab, &other, &world, &other] {
+        in_vain(tab, &clock).await;
+    }
+    let refreshes = [&world as &Tab, &other].map(|tab| tab.core.refresh());
+    settle().await;
+    clock.advance(5_001.0);
+    until("the call", || world.server.count(TOKEN) > 0).await;
+    settle().await;
+    assert!(holder.lost());
+    assert_eq!(world.server.count(TOKEN), 1);
+    world.server.open("refresh");
+    let [mine, theirs] = refreshes;
+    let both = Promise::all_settled(&Array::of2(&mine, &theirs));
+    done(both, "both").await;
+    settle().await;
+    assert_eq!(world.server.count(TOKEN), 1);
+    assert_eq!(locks_of(&world).await, [""; 0]);
+}
+
+// 5.4: a thief may be stuck as well.
+#[wasm_bindgen_test]
+async fn what_was_stolen_is_not_stolen_again() {
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world.sign_in(1).await;
+    let (thief, turn) = (stuck(&world).await, Holder::new());
+    let steal = format!("{}:steal", lock_name(&world));
+    done(turn.take(&steal, &Object::new()), "the turn").await;
+    for _ in 0..2 {
+        in_vain(&world, &clock).await;
+    }
+    for _ in 0..3 {
+        let refresh = world.core.refresh();
+        settle().await;
+        clock.advance(10_001.0);
+        assert_eq!(fails_with(refresh, "refresh").await, "timeout");
+    }
+    assert!(!thief.lost());
+    assert_eq!(world.server.count(TOKEN), 0);
+    thief.release();
+    turn.release();
+}
+
+// 5.4, 5.10: the answer of a frozen tab holds the only valid token, although its lock is gone.
+#[wasm_bindgen_test]
+async fn the_late_answer_of_a_tab_whose_lock_was_stolen_is_kept() {
+    let unhandled = Unhandled::new();
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world.server.script(
+        TOKEN,
+        &[
+            json!({"json": tokens(2), "hold": "late"}),
+            json!({"status": 503, "hold": "second"}),
+        ],
+    );
+    world.sign_in(1).await;
+    let other = world.open();
+    // No timer of the first tab fires while it makes its call: it is frozen.
+    let (page, timers) = (js_sys::global().into(), global("setTimeout"));
+    let deaf: Closure<dyn FnMut() -> u32> = Closure::new(|| 0);
+    patch_value(&page, "setTimeout", deaf.as_ref());
+    let frozen = world.core.refresh();
+    until("the call", || world.server.count(TOKEN) == 1).await;
+    patch_value(&page, "setTimeout", &timers);
+    in_vain(&other, &clock).await;
+    in_vain(&other, &clock).await;
+    let second = other.core.refresh();
+    settle().await;
+    clock.advance(5_001.0);
+    until("the second call", || world.server.count(TOKEN) == 2).await;
+    assert!(
+        locks_of(&world)
+            .await
+            .contains(&[&lock_name(&world), ":steal"].concat())
+    );
+    world.server.open("late");
+    done(frozen, "the first call").await;
+    assert!(world.in_session().unwrap().contains(&rt(2)));
+    world.server.open("second");
+    done(second, "the other tab has what it wanted").await;
+    settle().await;
+    assert_eq!(world.server.count(TOKEN), 2);
+    assert_eq!(locks_of(&world).await, [""; 0]);
+    assert_eq!(unhandled.count(), 0);
+    unhandled.stop();
+}
+
+// 5.4
+#[wasm_bindgen_test]
+async fn a_tab_whose_lock_was_stolen_starts_no_call() {
+    let unhandled = Unhandled::new();
+    let world = World::oauth2();
+    let clock = Clock::new();
+    world.begin(&tokens(1), true).await;
+    let name = lock_name(&world);
+    let question: Closure<dyn FnMut() -> Promise> = Closure::new(never);
+    let manager = get(&global("navigator"), "locks");
+    patch_value(&manager, "query", question.as_ref());
+    let refresh = world.core.refresh();
+    until("the question", || clock.pending() > 0).await;
+    settle().await;
+    let thief = Holder::new();
+    let steal = js(&json!({"steal": true}));
+    done(thief.take(&name, steal.unchecked_ref()), "the lock").await;
+    settle().await;
+    clock.advance(1_001.0);
+    assert_eq!(fails_with(refresh, "refresh").await, "timeout");
+    assert_eq!(world.server.count(TOKEN), 0);
+    assert!(!thief.lost());
+    thief.release();
+    settle().await;
+    assert_eq!(unhandled.count(), 0);
+    unhandled.stop();
 }

@@ -83,7 +83,10 @@ fn chromedriver() -> Option<PathBuf> {
 }
 
 fn firefox() -> Option<PathBuf> {
-    host::find(&FIREFOX).or_else(|| first_file(&MAC_FIREFOX))
+    std::env::var_os("KEEPFRESH_FIREFOX")
+        .map(PathBuf::from)
+        .or_else(|| host::find(&FIREFOX))
+        .or_else(|| first_file(&MAC_FIREFOX))
 }
 
 fn first_file(paths: &[&str]) -> Option<PathBuf> {

@@ -37,9 +37,7 @@ pub(crate) fn check_node(project: &Project) -> Result<()> {
 
 fn attempt(project: &Project, dir: &str, log: &str, title: &str, args: &[&str]) -> Result<Outcome> {
     let mut command = npm(project, dir);
-    command
-        .args(args)
-        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
+    command.args(args);
     let advice = "check the network (npm's registry) and try again";
     project
         .runner

@@ -127,6 +127,9 @@ impl Tests<'_> {
                 note(project.chromium().map(drop));
                 note(npm::install(project, "tests/e2e"));
             }
+            if has(Step::E2e) {
+                note(project.firefox().map(drop));
+            }
             failures.dedup();
             if failures.is_empty() {
                 Ok(None)
@@ -157,7 +160,10 @@ impl Tests<'_> {
                 self.row("wasm chromium", None, || wasm_chromium(project));
                 self.row("wasm firefox", None, || wasm_firefox(project));
             }
-            Step::E2e => self.row("e2e", Some("build"), || e2e(project)),
+            Step::E2e => {
+                self.row("e2e chromium", Some("build"), || e2e_chromium(project));
+                self.row("e2e firefox", Some("build"), || e2e_firefox(project));
+            }
             Step::Demo => self.row("demo", Some("build"), || {
                 demo::server_program(project)?;
                 demo::headless(project, 0).map(Some)
@@ -360,22 +366,32 @@ fn browser_tests(
     project.runner.attempt(task).map(Some)
 }
 
-fn e2e(project: &Project) -> Result<Option<Outcome>> {
-    let chromium = project.chromium()?;
+const E2E_ADVICE: &str =
+    "run one file with `node --test` in tests/e2e, with KEEPFRESH_BROWSER=firefox in Firefox";
+
+fn e2e_chromium(project: &Project) -> Result<Option<Outcome>> {
+    let mut npm = e2e(project, "chromium")?;
+    npm.env("KEEPFRESH_CHROMIUM", project.chromium()?);
+    let title = "e2e chromium: the package against the server";
+    attempt(project, "e2e-chromium", title, npm, E2E_ADVICE)
+}
+
+fn e2e_firefox(project: &Project) -> Result<Option<Outcome>> {
+    let mut npm = e2e(project, "firefox")?;
+    npm.env("KEEPFRESH_FIREFOX", project.firefox()?);
+    let title = "e2e firefox: storage, several tabs and their lives";
+    attempt(project, "e2e-firefox", title, npm, E2E_ADVICE)
+}
+
+/// `npm test` in tests/e2e for one browser.
+fn e2e(project: &Project, browser: &str) -> Result<Command> {
     npm::install(project, "tests/e2e")?;
     let server = demo::server_program(project)?;
     let mut npm = npm::npm(project, "tests/e2e");
     npm.arg("test")
         .env("KEEPFRESH_SERVER", server)
-        .env("KEEPFRESH_CHROMIUM", chromium);
-    let title = "e2e: the package against the server in Chromium";
-    attempt(
-        project,
-        "e2e",
-        title,
-        npm,
-        "run one file with `node --test` in tests/e2e",
-    )
+        .env("KEEPFRESH_BROWSER", browser);
+    Ok(npm)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-// The three kinds of auth server, as the tests use them.
+// The kinds of auth server, as the tests use them.
 import { createHash, randomBytes } from 'node:crypto'
 
 export const ADA = { email: 'ada@example.com', password: 'lovelace-1815' }
@@ -23,6 +23,42 @@ export const PRESETS = {
     credentials: authorize,
   },
 }
+
+/** The key of the gateway in front of the GoTrue endpoints; public, and no secret. */
+export const API_KEY = 'demo-anon-key'
+
+/** Kinds that differ from the three above in what is on the wire; `path` is where the server has them. */
+export const DIALECTS = {
+  passport: {
+    path: '/passport/',
+    options: { preset: 'passport', clientId: 'demo' },
+    refresh: 'POST /passport/oauth/token',
+    credentials: authorize,
+  },
+  simplejwt: {
+    path: '/simplejwt/',
+    options: { preset: 'simplejwt' },
+    refresh: 'POST /simplejwt/api/token/refresh/',
+    credentials: async (_server, person) => person,
+  },
+  supabase: {
+    path: '/supabase/',
+    options: { preset: 'supabase', apiKey: API_KEY },
+    refresh: 'POST /supabase/auth/v1/token',
+    credentials: async (_server, person) => person,
+  },
+  cookie: {
+    path: '/cookie/',
+    options: { preset: 'cookie' },
+    refresh: 'POST /cookie/refresh',
+    credentials: async (_server, person) => person,
+    // The page is of another origin than the server, though of the same site.
+    init: { credentials: 'include' },
+  },
+}
+
+/** All of them. */
+export const KINDS = { ...PRESETS, ...DIALECTS }
 
 /** Signs in on the authorization page, with PKCE: what the callback page would hand to `login`. */
 async function authorize(server, person) {

@@ -1,7 +1,8 @@
 // Every token that was issued, and everything that was said in the pages (behaviour.md 6.11, 7.23).
 
-/** The server's tokens: Sanctum's `id|secret`, and secrets behind a prefix. */
-const TOKEN = /(?:\d+\||\b(?:dja|djr|oaa|oar)_)[A-Za-z0-9]{40}/g
+/** The server's tokens: Sanctum's `id|secret`, secrets behind a prefix, and what signs a JWT. */
+const TOKEN =
+  /(?:\d+\||\b(?:dja|djr|oaa|oar|pra|prr|cka|ckr|gtr)_|(?<=\beyJ[\w-]+\.eyJ[\w-]+\.))[A-Za-z0-9]{40}/g
 /** A piece of a token this long gives it away. */
 const PIECE = 8
 

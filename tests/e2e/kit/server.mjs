@@ -70,9 +70,7 @@ export class Server {
   /** What arrived: one entry per request, in order. `path` and `query` narrow it down. */
   async log(path, query) {
     const { log } = await this.#call('GET', '/wire?log=1')
-    return log.filter(
-      (entry) => (!path || entry.path === path) && (!query || entry.query.includes(query)),
-    )
+    return log.filter((entry) => (!path || entry.path === path) && (!query || entry.query.includes(query)))
   }
 
   resetWire() {
@@ -96,6 +94,11 @@ export class Server {
   /** All tokens are revoked. */
   revoke() {
     return this.#call('POST', '/__test/revoke', {})
+  }
+
+  /** How the server's dialects behave; see its README. */
+  switch(how) {
+    return this.#call('POST', '/__test/switches', how)
   }
 
   /** Moves the server's idea of now, seconds. */
@@ -138,6 +141,9 @@ function firstLine(child) {
     }
     createInterface({ input: child.stdout }).once('line', settle(resolve))
     child.once('error', settle(reject))
-    child.once('exit', settle((code) => reject(new Error(`the server ended with ${code}`))))
+    child.once(
+      'exit',
+      settle((code) => reject(new Error(`the server ended with ${code}`))),
+    )
   })
 }

@@ -1,16 +1,25 @@
 // One page with one client, driven from Node.
+import { setTimeout as pause } from 'node:timers/promises'
+import { BROWSER } from './browser.mjs'
 
 /** How long a page may take for anything that a test waits for, ms. */
 const PATIENCE = 10_000
+/** Time between two looks, ms. */
+const LOOK = 20
 
 export class Tab {
   #world
   #options
+  #init
+  #session
 
-  constructor(world, page, options) {
+  /** `init` goes along with every request that has none. */
+  constructor(world, profile, page, options, init) {
     this.#world = world
+    this.profile = profile
     this.page = page
     this.#options = options
+    this.#init = init
   }
 
   /** Loads the page and makes the client. `wait: false` leaves before it is ready. */
@@ -29,9 +38,15 @@ export class Tab {
     return this.page.evaluate(work, argument)
   }
 
-  /** Resolves when `test` holds in the page. */
-  until(test, argument) {
-    return this.page.waitForFunction(test, argument, { polling: 20, timeout: PATIENCE })
+  /** Resolves when `test` holds in the page. Asks from here: the page's timers may be slow, or not its own. */
+  async until(test, argument) {
+    const end = Date.now() + PATIENCE
+    // A page that is just being left or entered has nothing to say.
+    const look = () => this.run(test, argument).catch(whileMoving)
+    while (!(await look())) {
+      if (Date.now() > end) throw new Error(`it did not come: ${test}`)
+      await pause(LOOK)
+    }
   }
 
   /** Calls a method of the client: `{ value }`, or `{ error }` with its members. */
@@ -47,13 +62,13 @@ export class Tab {
   }
 
   /** Sends `count` requests at once, each with a query of its own; counts their outcomes. */
-  burst(count, { path = '/api/bookings', init } = {}) {
+  burst(count, { path = '/api/bookings', init = this.#init } = {}) {
     const first = this.#world.number(count)
     return this.run((what) => harness.burst(what), { count, first, path, init })
   }
 
   /** Sends one request; tells all about its answer. */
-  async send(input, init) {
+  async send(input, init = this.#init) {
     return this.run(({ input, init }) => harness.send(input, init), { input, init })
   }
 
@@ -102,7 +117,56 @@ export class Tab {
     return this.run((ms) => harness.shift(ms), ms)
   }
 
+  /** As if the page had been there for so many ms more, on both of its clocks. */
+  pass(ms) {
+    return this.run((ms) => harness.pass(ms), ms)
+  }
+
+  /** Goes to a page without a client. This one is left to the back-forward cache. */
+  async leave() {
+    await this.page.goto(`${this.#world.server.www}/away.html`)
+  }
+
+  /** Comes back. `kept`: whether this is the page that was left, and not a new copy; if not, `why`. */
+  async back() {
+    await this.run(() => void setTimeout(() => history.back()))
+    await this.until(() => window.harness?.shows.length > 0 && document.readyState === 'complete')
+    return this.run(() => {
+      const [{ notRestoredReasons }] = performance.getEntriesByType('navigation')
+      return { kept: harness.shows.at(-1), why: JSON.stringify(notRestoredReasons ?? null) }
+    })
+  }
+
+  /** Stops the page as the browser does to save memory. Needs the skill `freeze`. */
+  async freeze() {
+    const before = await this.run(() => harness.freezes())
+    this.#session ??= await this.page.createCDPSession()
+    await this.#session.send('Page.setWebLifecycleState', { state: 'frozen' })
+    await this.until((before) => harness.freezes() > before, before)
+  }
+
+  /** Lets a frozen page go on. */
+  thaw() {
+    return this.#session.send('Page.setWebLifecycleState', { state: 'active' })
+  }
+
+  /** Ends the page with no event in it: its process in Chromium, the page alone in Firefox. */
+  async kill() {
+    if (BROWSER === 'firefox') return this.page.close({ runBeforeUnload: false })
+    const gone = new Promise((resolve) => this.page.once('error', resolve))
+    const session = await this.page.createCDPSession()
+    // It is never answered.
+    session.send('Page.crash').catch(() => {})
+    await gone
+  }
+
   close() {
     return this.page.close()
   }
+}
+
+function whileMoving(error) {
+  if (/context.*(destroyed|not found|discarded)|detached|no such (frame|window)/i.test(error.message))
+    return false
+  throw error
 }

@@ -1,19 +1,20 @@
-// What one test has for itself: a server and a browser context, with all that was said in its pages.
+// What one test has for itself: a server and a browser profile, with all that was said in its pages.
 import assert from 'node:assert/strict'
-import { browser } from './browser.mjs'
-import { ADA, PRESETS } from './presets.mjs'
+import { BROWSER } from './browser.mjs'
+import { ADA, KINDS } from './presets.mjs'
+import { overheard, Profile } from './profile.mjs'
 import { Secrets } from './secrets.mjs'
 import { Server } from './server.mjs'
 import { Tab } from './tab.mjs'
 
 /** Auth endpoints: the only places whose answers hold tokens and whose bodies may. */
-const AUTH = /^\/(api\/auth|auth|oauth)\//
+const AUTH = /^\/(api\/auth|auth|oauth|passport\/oauth|simplejwt\/api\/token|supabase\/auth|cookie)\//
 /** What Chromium prints by itself about an answer 4xx or 5xx, or none. */
 const EXPECTED_NOISE = /^Failed to load resource: /
 
 export class World {
   secrets = new Secrets()
-  #contexts = []
+  #profiles = []
   #reading = []
   #problems = []
   #numbers = 0
@@ -29,13 +30,9 @@ export class World {
 
   /** A browser profile of its own. Without one, tabs share the first. */
   async profile() {
-    const context = await (await browser()).newContext()
-    this.#contexts.push(context)
-    await context.exposeBinding('overheard', (_source, where, text) => this.secrets.say(where, text))
-    context.on('page', (page) => this.#watch(page))
-    context.on('request', (request) => this.#watchRequest(request))
-    context.on('response', (response) => this.#watchResponse(response))
-    return context
+    const profile = await Profile.open((page) => this.#watch(page))
+    this.#profiles.push(profile)
+    return profile
   }
 
   /** A tab with a client of that preset, `baseUrl` set. `init` runs in it before any script of the page. */
@@ -45,19 +42,21 @@ export class World {
 
   /** The same, not loaded yet. */
   async blank(preset, options = {}, { profile, init } = {}) {
-    const page = await (profile ?? (await this.#first())).newPage()
-    if (init) await page.addInitScript(init)
-    return new Tab(this, page, { baseUrl: this.server.api, ...PRESETS[preset].options, ...options })
+    const home = profile ?? (await this.#first())
+    const page = await home.newPage()
+    if (init) await page.evaluateOnNewDocument(init)
+    return this.#tab(home, page, preset, options)
   }
 
-  /** A page that the client's page opened by itself. */
-  adopt(page, preset) {
-    return new Tab(this, page, { baseUrl: this.server.api, ...PRESETS[preset].options })
+  /** A tab that the page of `tab` opens by itself, in its window group; not loaded anew. `open` runs there. */
+  async popup(tab, open, preset, options = {}) {
+    const page = await tab.profile.popup(tab.page, () => tab.run(open))
+    return this.#tab(tab.profile, page, preset, options)
   }
 
   /** Signs in with a tab. */
   async login(tab, preset, { person = ADA, remember = false } = {}) {
-    const credentials = await PRESETS[preset].credentials(this.server, person)
+    const credentials = await KINDS[preset].credentials(this.server, person)
     return tab.must('login', credentials, { remember })
   }
 
@@ -88,44 +87,64 @@ export class World {
   }
 
   async close() {
-    await Promise.allSettled(this.#contexts.map((context) => context.close()))
+    await Promise.allSettled(this.#profiles.map((profile) => profile.close()))
     await this.server.stop()
   }
 
   async #first() {
-    return this.#contexts[0] ?? this.profile()
+    return this.#profiles[0] ?? this.profile()
+  }
+
+  #tab(profile, page, preset, options) {
+    const { path = '', init, options: usual } = KINDS[preset]
+    return new Tab(this, profile, page, { baseUrl: this.server.api + path, ...usual, ...options }, init)
   }
 
   #watch(page) {
-    page.on('console', (message) => {
-      const text = message.text()
-      this.secrets.say('console', text)
-      const expected = EXPECTED_NOISE.test(text) || this.#noise?.test(text)
-      if (message.type() === 'error' && !expected) this.#problems.push(text)
-    })
+    page.on('console', (message) => this.#watchConsole(message))
     // Uncaught errors and rejections that nobody handled.
     page.on('pageerror', (error) => {
       this.secrets.say('page error', `${error.message} ${error.stack}`)
       this.#problems.push(error.message)
     })
+    page.on('request', (request) => this.#watchRequest(request))
+    page.on('response', (response) => this.#watchResponse(response))
+  }
+
+  #watchConsole(message) {
+    const told = overheard(message)
+    if (told) return this.secrets.say(told.where, told.text)
+    const text = message.text()
+    this.secrets.say('console', text)
+    const expected = EXPECTED_NOISE.test(text) || this.#noise?.test(text)
+    if (message.type() === 'error' && !expected) this.#problems.push(text)
   }
 
   #watchRequest(request) {
-    const { authorization, ...headers } = request.headers()
-    const body = request.postData() ?? ''
+    // The browser's own business: no script ever sees it, or sets it.
+    const { authorization, cookie, ...headers } = request.headers()
     this.secrets.learn(authorization)
+    this.secrets.learn(cookie)
     this.secrets.say('url', request.url())
     this.secrets.say('header', JSON.stringify(headers))
-    if (this.#isAuth(request.url())) this.secrets.learn(body)
-    // DevTools shows the target of a redirect with the old body even where the browser does not go there;
-    // what arrives at another origin is for the server's sink to tell.
-    else if (!request.redirectedFrom()) this.secrets.say('body', body)
+    if (!request.hasPostData()) return
+    const reading = Promise.resolve(BROWSER === 'firefox' ? request.fetchPostData() : request.postData())
+    this.#read(reading, (body) => {
+      if (this.#isAuth(request.url())) this.secrets.learn(body)
+      // DevTools shows the target of a redirect with the old body even where the browser does not go there;
+      // what arrives at another origin is for the server's sink to tell.
+      else if (request.redirectChain().length === 0) this.secrets.say('body', body)
+    })
   }
 
   #watchResponse(response) {
-    if (!this.#isAuth(response.url())) return
-    // A page that is gone takes its answers along; what it sent was seen.
-    this.#reading.push(response.text().then((text) => this.secrets.learn(text), () => {}))
+    this.secrets.learn(response.headers()['set-cookie'])
+    if (this.#isAuth(response.url())) this.#read(response.text(), (text) => this.secrets.learn(text))
+  }
+
+  /** A page that is gone takes its texts along; what it sent was seen. */
+  #read(reading, note) {
+    this.#reading.push(reading.then(note, () => {}))
   }
 
   #isAuth(url) {

@@ -17,10 +17,16 @@ const happened = []
 const snapshots = []
 const logs = []
 const messages = []
+/** Whether each showing of this page was a return from the back-forward cache. */
+const shows = []
+let freezes = 0
 let shifted = 0
+let passed = 0
 
 const now = Date.now.bind(Date)
-Date.now = () => now() + shifted
+Date.now = () => now() + shifted + passed
+const sinceStart = performance.now.bind(performance)
+performance.now = () => sinceStart() + passed
 
 const tell = (where, what) => void window.overheard?.(where, JSON.stringify(what) ?? String(what))
 
@@ -28,6 +34,8 @@ window.harness = {
   logs,
   snapshots,
   messages,
+  shows,
+  freezes: () => freezes,
 
   /** Makes `window.client`. */
   async create({ entry, wait, options }) {
@@ -77,7 +85,15 @@ window.harness = {
   shift: (ms) => {
     shifted = ms
   },
+  pass: (ms) => {
+    passed = ms
+  },
 }
+
+addEventListener('pageshow', ({ persisted }) => shows.push(persisted))
+document.addEventListener('freeze', () => {
+  freezes += 1
+})
 
 function logger(entry) {
   logs.push(entry)
@@ -95,13 +111,23 @@ function noteSnapshot(snapshot) {
   tell('snapshot', snapshot)
 }
 
-/** A channel of one's own hears what the client's channel sends, in this page too. */
+/**
+ * A channel of one's own hears what the client's channel sends, in this page too. It is closed while the page is
+ * away: a message would end a page in the back-forward cache. Tests that watch the client's channels leave the
+ * plain constructor in `PlainChannel`.
+ */
 function listenToChannel(key) {
-  const channel = new BroadcastChannel(`keepfresh.${key}`)
-  channel.onmessage = ({ data }) => {
-    messages.push(data)
-    tell('message', data)
+  const Channel = window.PlainChannel ?? BroadcastChannel
+  const open = () => {
+    const channel = new Channel(`keepfresh.${key}`)
+    channel.onmessage = ({ data }) => {
+      messages.push(data)
+      tell('message', data)
+    }
+    addEventListener('pagehide', () => channel.close(), { once: true })
   }
+  open()
+  addEventListener('pageshow', ({ persisted }) => persisted && open())
 }
 
 async function outcome(path, init) {

@@ -43,7 +43,8 @@ pub(crate) fn router(app: Arc<App>, api: SocketAddr) -> Router {
 async fn headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Always asked for anew; `no-store` would keep the pages out of the back-forward cache.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(DATE, app.clock.http_date());
     response
 }

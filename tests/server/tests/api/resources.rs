@@ -144,7 +144,7 @@ fn static_files_have_their_types() {
         index.header("content-type"),
         Some("text/html; charset=utf-8")
     );
-    assert_eq!(index.header("cache-control"), Some("no-store"));
+    assert_eq!(index.header("cache-control"), Some("no-cache"));
     assert_eq!(
         get("/app.js").header("content-type"),
         Some("text/javascript; charset=utf-8")
