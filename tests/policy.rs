@@ -5,9 +5,21 @@
 use keepfresh::policy::{
     Answer, Attempt, Code, Commit, Config, Dead, Error, Event, Failure, Field, Generation,
     Lifetimes, Log, Now, Output, Policy, RefreshAnswer, Secret, State, Status, Step, Stored,
-    Timing, TokenSet, Tombstone, Unusable, Verdict, instant,
+    Timing, TokenSet, Unusable, Verdict, instant,
 };
 use std::collections::VecDeque;
+
+mod policy {
+    #![allow(
+        clippy::wildcard_imports,
+        reason = "the world is the language of these tests"
+    )]
+
+    mod endings;
+    mod servers;
+    mod storms;
+    mod waking;
+}
 
 const START: i64 = 1_763_640_000_000;
 const SECOND: i64 = 1_000;
@@ -33,6 +45,8 @@ struct Server {
     issued: u32,
     /// It has no refresh tokens (Sanctum).
     single: bool,
+    /// Its tokens are cookies; this is the browser's.
+    cookie: Option<String>,
 }
 
 impl Server {
@@ -40,12 +54,20 @@ impl Server {
         self.issued += 1;
         let access = format!("access-{}", self.issued);
         self.accepted = vec![access.clone()];
+        if self.cookie.is_some() {
+            self.cookie = Some(access);
+            return TokenSet {
+                access_token: None,
+                ..tokens("in-a-cookie", None, Some(self.lifetime))
+            };
+        }
         let refresh = (!self.single).then(|| format!("refresh-{}", self.issued));
         tokens(&access, refresh.as_deref(), Some(self.lifetime))
     }
 
     fn refresh(&mut self, credential: Option<&Secret>) -> RefreshAnswer {
-        let credential = credential.map_or("outside", Secret::reveal);
+        let hidden = self.cookie.as_deref().unwrap_or("outside");
+        let credential = credential.map_or(hidden, Secret::reveal);
         self.calls.push(credential.to_owned());
         match self.script.pop_front() {
             Some(answer) => answer,
@@ -77,6 +99,7 @@ enum Outcome {
 }
 
 struct World {
+    config: Config,
     policy: Policy,
     now: Now,
     stored: Stored,
@@ -91,7 +114,8 @@ struct World {
 impl World {
     fn with(config: Config) -> Self {
         Self {
-            policy: Policy::new(config),
+            policy: Policy::new(config.clone()),
+            config,
             now: Now {
                 wall: START,
                 mono: 5 * SECOND,
@@ -199,7 +223,9 @@ impl World {
 
     fn token(&self) -> Option<String> {
         let session = self.policy.session()?;
-        Some(session.access_token.as_ref().unwrap().reveal().to_owned())
+        let token = session.access_token.as_ref();
+        let known = token.map(|token| token.reveal().to_owned());
+        known.or_else(|| self.server.cookie.clone())
     }
 
     /// The answer arrives. On a 401 the shell looks at storage first.
@@ -244,7 +270,10 @@ impl World {
         let plan = self.policy.plan_refresh(wanted, self.now, self.online)?;
         let answer = match plan.known.clone() {
             Some(answer) => answer,
-            None => self.server.refresh(plan.credential.as_ref()),
+            None => {
+                self.write_ahead();
+                self.server.refresh(plan.credential.as_ref())
+            }
         };
         let (timing, stored) = (self.timing(100), self.stored.clone());
         let commit = self
@@ -252,6 +281,30 @@ impl World {
             .finish_refresh(&plan, answer, timing, &stored, 0.0);
         self.apply(commit.clone());
         Some(commit)
+    }
+
+    /// The marker of a call that goes out now.
+    fn write_ahead(&mut self) {
+        if !self.config.outside {
+            self.store();
+        }
+    }
+
+    /// A refresh that callers wait for, with the one retry that belongs to it.
+    fn refresh_awaited(&mut self, wanted: Generation) {
+        self.refresh(wanted);
+        if let Some(pause) = self.policy.retry_in(wanted, self.now) {
+            self.pass(pause);
+            self.refresh(wanted);
+        }
+    }
+
+    /// The page is opened anew, after so long; storage is all that is left.
+    fn reload(&mut self, after: i64) {
+        self.now.wall += after;
+        self.now.mono = SECOND;
+        self.policy = Policy::new(self.config.clone());
+        self.policy.load(&self.stored.clone(), self.now);
     }
 
     /// Asks for a refresh of the token that is there now.
@@ -281,14 +334,8 @@ impl World {
         {
             self.stored.record = None;
         }
-        self.stored.tombstones.insert(
-            0,
-            Tombstone {
-                sid,
-                dead,
-                ..Tombstone::default()
-            },
-        );
+        let tombstone = self.policy.tombstone(sid, dead, self.now);
+        self.stored.tombstones.insert(0, tombstone);
     }
 
     fn load_outside(&mut self) {
@@ -306,6 +353,7 @@ impl World {
         let expires_at = Some(self.now.wall + self.server.lifetime);
         let record = self.stored.record.as_mut().expect("a stored session");
         record.session.rotation += 1;
+        record.session.credential_since = record.session.rotation;
         record.session.access_token = fresh.access_token;
         record.session.refresh_token = fresh.refresh_token;
         record.session.issued_at = self.now.wall;
@@ -1265,6 +1313,35 @@ fn a_late_answer_does_not_bring_a_refused_credential_back_to_life() {
     assert_eq!(world.policy.status(world.now), Status::ReauthRequired);
     assert_eq!(world.refresh_now(), None);
     assert_eq!(world.server.calls, ["refresh-1"]);
+}
+
+// behaviour.md 1.12, 2.5, 5.10: the first of two calls was slow, and only the second rotated
+#[test]
+fn a_new_refresh_token_is_kept_even_when_a_late_answer_came_before_it() {
+    let mut world = World::login(10 * MINUTE);
+    let plan = |world: &mut World| {
+        let wanted = world.policy.generation();
+        let plan = world.policy.plan_refresh(wanted, world.now, true);
+        plan.expect("a plan")
+    };
+    let (slow, second) = (plan(&mut world), plan(&mut world));
+    let finish = |world: &mut World, plan, tokens| {
+        let (timing, stored) = (world.timing(0), world.stored.clone());
+        let answer = RefreshAnswer::Tokens(tokens);
+        let commit = world
+            .policy
+            .finish_refresh(plan, answer, timing, &stored, 0.0);
+        world.apply(commit.clone());
+        commit
+    };
+    let late = finish(&mut world, &slow, tokens("late", None, Some(MINUTE)));
+    assert_eq!(late, Commit::Store);
+    let rotated = tokens("new", Some("refresh-2"), Some(MINUTE));
+    assert_eq!(finish(&mut world, &second, rotated), Commit::Store);
+    assert_eq!(world.token().as_deref(), Some("new"));
+    world.pass(MINUTE);
+    world.refresh_now();
+    assert_eq!(world.server.calls, ["refresh-2"]);
 }
 
 // behaviour.md 2.15, 5.8: a tab that missed the refresh that died learns of both

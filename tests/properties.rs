@@ -1295,6 +1295,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             breaker: Breaker::stored(counts.2, moments.3, moments.4),
             sent_at: moments.5,
             indeterminate: flags[1],
+            died: None,
         })
 }
 

@@ -192,6 +192,11 @@ impl Policy {
             .session
             .as_ref()
             .is_some_and(|session| self.can_refresh(session));
+        if self.died == Some(Dead::Ambiguous) {
+            // A copy of this tab may have rotated it: that is the end of this one only, and was told.
+            self.token_refused(now);
+            return Verdict::Done;
+        }
         if !may_rotate {
             self.revoked(now);
             return Verdict::Over(Dead::Revoked);

@@ -46,8 +46,9 @@ pub use stored::Stored;
 const LONGEST_SLEEP: i64 = 12 * 3_600_000;
 /// The least time between two refreshes that no 401 asked for, ms (behaviour.md 1.11).
 const LEAST_GAP: i64 = 5_000;
-/// A timer that fires this much too late was asleep, ms.
-const OVERSLEPT: i64 = 30_000;
+/// A timer that fires this much too late was asleep, ms. Browsers let those of hidden tabs fire once a
+/// minute (behaviour.md 5.17): that is no sleep.
+const OVERSLEPT: i64 = 90_000;
 /// The most that a hidden tab adds to the time of its refresh, ms (behaviour.md 5.18).
 const HIDDEN_DELAY: f64 = 10_000.0;
 /// Fresh tokens refused within this time of each other are a storm, ms (behaviour.md 2.13).
@@ -123,6 +124,7 @@ pub struct Policy {
     /// What the failure of the last call leaves to be tried.
     retry: Retry,
     tried_early: bool,
+    met_conflict: bool,
     refreshing: bool,
     used: bool,
     visible: bool,
@@ -175,6 +177,7 @@ impl Policy {
             in_flight: false,
             retry: Retry::No,
             tried_early: false,
+            met_conflict: false,
             refreshing: false,
             used: false,
             visible: true,
@@ -454,7 +457,7 @@ impl Policy {
             .alarm
             .take()
             .map_or(0, |at| now.wall.saturating_sub(at));
-        if late > OVERSLEPT {
+        if late > OVERSLEPT && self.visible {
             self.slept(now);
         }
         self.notice_lapse(now);
@@ -680,6 +683,7 @@ impl Policy {
         self.sent_at = None;
         self.retry = Retry::No;
         self.tried_early = false;
+        self.met_conflict = false;
         self.last_failure = None;
         self.rearm = true;
         self.touch();
@@ -726,11 +730,14 @@ impl Policy {
 
     /// The server ended the session that the current token belongs to.
     fn revoked(&mut self, now: Now) {
+        let known = self.died.is_some();
         self.end(Ended::Dead(Dead::Revoked), now);
         if let Some(ending) = &mut self.ending {
             ending.status = Some(401);
         }
-        self.tell(Event::ReauthRequired(Dead::Revoked));
+        if !known {
+            self.tell(Event::ReauthRequired(Dead::Revoked));
+        }
     }
 
     /// Why the session is over, or about to be.
@@ -767,16 +774,14 @@ impl Policy {
 
     /// The server took the current token: whatever refused it before was about something else.
     fn token_accepted(&mut self, now: Now) {
-        let fresh = |storm: &Storm| now.mono.saturating_sub(storm.since) < STORM;
-        let was_storm = self.storm.is_some();
-        self.storm = self.storm.filter(fresh);
+        let old = |storm: Storm| now.mono.saturating_sub(storm.since) >= STORM;
         self.accepted = true;
-        if was_storm
-            && self.storm.is_none()
-            && self.breaker.allows(now.wall)
-            && self.breaker.reset()
-        {
-            self.tell(Event::CircuitClosed);
+        if self.storm.is_some_and(old) && self.breaker.allows(now.wall) {
+            self.storm = None;
+            if self.breaker.calm(now.wall) {
+                self.rearm = true;
+                self.tell(Event::CircuitClosed);
+            }
         }
         if self.rejected {
             self.rejected = false;

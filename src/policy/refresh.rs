@@ -70,7 +70,8 @@ impl Policy {
             return None;
         }
         // Nobody rotated meanwhile, or the generation would have moved on: it was revoked for good.
-        let revoked = self.doubted == Some(wanted);
+        let alive = self.session.as_ref().is_some_and(|session| !session.dead);
+        let revoked = alive && self.doubted == Some(wanted);
         if !revoked && !self.may_refresh(now) {
             return None;
         }
@@ -240,17 +241,13 @@ impl Policy {
             self.adopt(stored, timing.received);
             return Commit::Revoke(tokens);
         }
-        let overtaken = stored
-            .alive(&plan.sid)
-            .is_some_and(|record| record.session.order() > plan.order);
-        if overtaken
-            || self
-                .session
-                .as_ref()
-                .is_some_and(|session| session.order() > plan.order)
-        {
+        if self.is_overtaken(plan, &tokens, stored) {
             self.adopt(stored, timing.received);
             return Commit::Keep;
+        }
+        let renewed = stored.alive(&plan.sid).map(|record| record.session.order());
+        if renewed > self.session.as_ref().map(Session::order) {
+            self.adopt(stored, timing.received);
         }
         if self.config.outside && self.is_another_person(&tokens) {
             self.change_person([&plan.sid, "+"].concat(), tokens, timing);
@@ -288,6 +285,18 @@ impl Policy {
             expires_at,
         });
         Commit::Store
+    }
+
+    /// Whether this answer comes after a newer one. Of two answers to one credential, the one that brings
+    /// a new credential counts whenever it comes: nobody else gets that one.
+    fn is_overtaken(&self, plan: &RefreshPlan, tokens: &TokenSet, stored: &Stored) -> bool {
+        let (since, _) = plan.order;
+        let rotates = tokens.refresh_token.is_some() && tokens.refresh_token != plan.credential;
+        let newer = |session: &Session| {
+            session.credential_since > since || (!rotates && session.order() > plan.order)
+        };
+        let theirs = stored.alive(&plan.sid).map(|record| &record.session);
+        theirs.is_some_and(newer) || self.session.as_ref().is_some_and(newer)
     }
 
     /// The session after a refresh: what the answer leaves out stays as it was (behaviour.md 1.12).
@@ -357,7 +366,13 @@ impl Policy {
             Class::Ambiguous => {
                 self.ambiguous += 1;
                 if self.ambiguous >= 3 {
-                    return self.credential_died(plan, Dead::Ambiguous, status_of(failure), now);
+                    let commit =
+                        self.credential_died(plan, Dead::Ambiguous, status_of(failure), now);
+                    // Only this copy of the tab is at its end: whoever has the newer token goes on.
+                    return match failure {
+                        Failure::Overtaken => Commit::Store,
+                        _ => commit,
+                    };
                 }
                 self.count_failure(retry_after, now, roll);
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
@@ -368,7 +383,8 @@ impl Policy {
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
             Class::TooEarly => self.passing(failure, true, retry_after, now, roll),
-            Class::Conflict => {
+            Class::Conflict if !self.met_conflict => {
+                self.met_conflict = true;
                 // Long enough for the other refresh to end, and to be found in storage.
                 #[allow(clippy::cast_possible_truncation, reason = "at most two seconds")]
                 let pause = 500 + (1_500.0 * roll) as i64;
@@ -377,6 +393,7 @@ impl Policy {
                 self.retry = Retry::Always;
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
+            Class::Conflict => self.passing(failure, false, retry_after, now, roll),
             Class::Transient {
                 counted,
                 indeterminate,

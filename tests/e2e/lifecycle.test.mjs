@@ -26,7 +26,7 @@ describe('who holds the lock', { concurrency: 3 }, () => {
   // 5.1, 5.4, 5.14, 7.10: the server never got to the dead tab's call, so its credential is still good.
   for (const preset of ['django', 'oauth2']) {
     scenario(`${preset}: a tab that dies in its refresh leaves the session whole`, {}, async (world) => {
-      const patience = { refreshTimeout: 2000 }
+      const patience = { refreshTimeout: 4000 }
       const [one, two] = await pair(world, preset, patience)
       await stall(world, one, preset)
       const waiting = two.burst(10)
@@ -46,7 +46,7 @@ describe('who holds the lock', { concurrency: 3 }, () => {
 
   // 5.4, 5.7, 7.11, known-failures 15: a frozen tab keeps what it holds, and others must not wait for ever.
   scenario('a tab that freezes in its refresh does not stop the others', FREEZE, async (world) => {
-    const patience = { refreshTimeout: 2000 }
+    const patience = { refreshTimeout: 4000 }
     const [one, two] = await pair(world, 'oauth2', patience)
     const { waiting } = await stall(world, one, 'oauth2')
     await one.freeze()
@@ -91,7 +91,7 @@ describe('who holds the lock', { concurrency: 3 }, () => {
 
   // 5.3, 5.4, 7.11, known-failures 14, 15: whoever it is that never gives the lock back.
   scenario('a lock that is never given back is taken in the end', {}, async (world) => {
-    const patience = { refreshTimeout: 1000 }
+    const patience = { refreshTimeout: 4000 }
     const [one, two] = await pair(world, 'oauth2', patience)
     const holder = await stranger(world, one)
     await hold(holder, await lockOf(one))

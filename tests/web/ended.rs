@@ -48,7 +48,7 @@ fn oauth2() -> Value {
     json!({"preset": "oauth2", "clientId": "demo"})
 }
 
-// 2.15, README: States, events, errors: a sign-out says so, also after a reload
+// 2.15, 5.11: a sign-out says so, also after a reload
 #[wasm_bindgen_test]
 async fn a_sign_out_is_remembered_until_somebody_signs_in() {
     let mut world = World::oauth2();
@@ -316,7 +316,7 @@ fn suspicion(world: &World) -> (String, f64) {
     (text(&detail, "reason"), number(&detail, "refreshes"))
 }
 
-// 2.13, README: States, events, errors
+// README: States, events, errors
 #[wasm_bindgen_test]
 async fn a_refresh_token_that_was_used_before_is_suspicious() {
     let world = World::new(&json!({"preset": "supabase"}));

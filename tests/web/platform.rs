@@ -23,7 +23,7 @@ fn manager(source: &str) -> JsValue {
     made.call0(&JsValue::UNDEFINED).unwrap()
 }
 
-// known-failures 14, 16: trouble with locks is no trouble of the app's
+// known-failures 14: trouble with locks is no trouble of the app's
 #[wasm_bindgen_test]
 async fn a_lock_manager_that_refuses_is_not_the_apps_problem() {
     const DOM: &str = "new DOMException('lock immediately failed', 'InvalidStateError')";
@@ -86,7 +86,7 @@ async fn ten_thousand_requests_wait_for_one_refresh() {
     assert!(
         answers
             .iter()
-            .all(|answer| number(&answer, "status") == 200.0)
+            .all(|answer| get(&answer, "ok") == JsValue::TRUE)
     );
     assert_eq!(world.server.count(TOKEN), 1);
     let sent = world.server.tokens_at(X);
