@@ -67,6 +67,17 @@ async fn stuck(world: &World) -> Holder {
     holder
 }
 
+/// Waits until the lock and the right to steal it are given back. The note of a new token comes first,
+/// and nobody waits for that.
+async fn freed(world: &World) {
+    let name = lock_name(world);
+    for name in [&name, &[&name, ":steal"].concat()] {
+        let next = Holder::new();
+        done(next.take(name, &Object::new()), "a free lock").await;
+        next.release();
+    }
+}
+
 /// A refresh that waits for the lock as long as it may.
 async fn in_vain(tab: &Tab, clock: &Clock) {
     let refresh = tab.core.refresh();
@@ -582,8 +593,7 @@ async fn a_lock_that_was_kept_for_too_long_is_stolen() {
     done(refresh, "refresh").await;
     assert!(holder.lost());
     assert_eq!(world.server.count(TOKEN), 1);
-    settle().await;
-    assert_eq!(locks_of(&world).await, [""; 0]);
+    freed(&world).await;
     assert_eq!(unhandled.count(), 0);
     unhandled.stop();
 }
@@ -635,7 +645,7 @@ async fn two_tabs_do_not_steal_from_each_other() {
     let both = Promise::all_settled(&Array::of2(&both[0], &both[1]));
     done(both, "both").await;
     assert_eq!(world.server.count(TOKEN), 1);
-    assert_eq!(locks_of(&world).await, [""; 0]);
+    freed(&world).await;
 }
 
 // 5.4: the same when one of them comes later. The lock was not free in between.
@@ -726,9 +736,8 @@ async fn the_late_answer_of_a_tab_whose_lock_was_stolen_is_kept() {
     assert!(world.in_session().unwrap().contains(&rt(2)));
     world.server.open("second");
     done(second, "the other tab has what it wanted").await;
-    settle().await;
+    freed(&world).await;
     assert_eq!(world.server.count(TOKEN), 2);
-    assert_eq!(locks_of(&world).await, [""; 0]);
     assert_eq!(unhandled.count(), 0);
     unhandled.stop();
 }
