@@ -1145,7 +1145,7 @@ impl Tab {
         self.read_storage();
         if granted.is_none() {
             self.world.count(|totals| totals.kept_out += 1);
-            self.with(Policy::refresh_not_started);
+            self.with(|policy| policy.refresh_not_started(wanted));
             return;
         }
         let plan = self.with(|policy| policy.plan_refresh(wanted, self.world.clocks(), true));

@@ -120,7 +120,7 @@ impl Inner {
             return false;
         }
         if !caught_up || !held() {
-            self.with(Policy::refresh_not_started);
+            self.with(|policy| policy.refresh_not_started(wanted));
             return true;
         }
         if ready {
