@@ -139,7 +139,7 @@ async fn a_session_that_is_about_to_end_says_why() {
     world.close();
     world.start();
     assert_eq!(world.status(), "reauth_required");
-    assert_eq!(summary(&world), entry("expired", None, None));
+    assert_eq!(summary(&world), entry("expired", Some(400.0), None));
 }
 
 // 5.8, 5.11: what happened in another tab is told as that
@@ -177,7 +177,7 @@ async fn a_credential_that_died_in_another_tab_is_told_as_that() {
     fails(world.core.refresh(), "refresh").await;
     until("the news", || other.host.told("reauth_required")).await;
     assert_eq!(summary(&world), entry("expired", Some(400.0), Some(false)));
-    assert_eq!(summary(&other), entry("expired", None, Some(true)));
+    assert_eq!(summary(&other), entry("expired", Some(400.0), Some(true)));
 }
 
 // 6.15: notes of another key are another login's
