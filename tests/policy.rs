@@ -2028,7 +2028,7 @@ fn a_stored_dead_session_is_not_taken_up_again() {
 fn a_lock_that_cannot_be_had_is_a_timeout_that_keeps_the_session() {
     let mut world = World::login(MINUTE);
     world.pass(2 * MINUTE);
-    world.policy.refresh_not_started();
+    world.policy.refresh_not_started(world.policy.generation());
     let outcome = world
         .policy
         .refresh_outcome(world.policy.generation(), world.now);

@@ -1544,13 +1544,13 @@ impl Tab {
         let granted = self.world.within(PATIENCE, place.granted()).await;
         self.read_storage();
         if granted != Some(true) {
-            return self.kept_out();
+            return self.kept_out(wanted);
         }
         if self.world.scenario.copies && !self.catch_up(&sid, wanted).await {
             return;
         }
         if !place.held() {
-            return self.kept_out();
+            return self.kept_out(wanted);
         }
         let plan = self.with(|policy| policy.plan_refresh(wanted, self.world.clocks(), true));
         if let Some(plan) = plan {
@@ -1571,9 +1571,9 @@ impl Tab {
         sid
     }
 
-    fn kept_out(self: &Rc<Self>) {
+    fn kept_out(self: &Rc<Self>, wanted: Generation) {
         self.world.count(|totals| totals.kept_out += 1);
-        self.with(Policy::refresh_not_started);
+        self.with(|policy| policy.refresh_not_started(wanted));
     }
 
     /// Asks the copies of this tab for the newest token if that is not here (behaviour.md 5.9). False =

@@ -112,7 +112,8 @@ impl Policy {
     /// What the answer of a sent request means. Re-read storage and [`Policy::adopt`] first when the
     /// status is 401: another tab may have refreshed (behaviour.md 3.12).
     pub fn on_response(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
-        if self.config.csrf && answer.status == 419 && answer.replayable && !attempt.primed {
+        let unprimed = answer.status == 419 && !attempt.primed && !answer.redirected_away;
+        if self.config.csrf && unprimed && answer.replayable {
             attempt.primed = true;
             return Verdict::Prime;
         }
