@@ -16,8 +16,11 @@ mod policy {
     )]
 
     mod endings;
+    mod marker;
+    mod records;
     mod servers;
     mod storms;
+    mod tabs;
     mod waking;
 }
 
@@ -2416,7 +2419,8 @@ fn no_token_is_in_anything_that_prints() {
 
 /// A tab that started with a copy of this one's storage.
 fn copy_of(world: &World) -> World {
-    let mut copy = World::new();
+    let mut copy = World::with(world.config.clone());
+    copy.server.cookie.clone_from(&world.server.cookie);
     copy.now = world.now;
     copy.stored = world.stored.clone();
     copy.policy.load(&copy.stored, copy.now);

@@ -145,9 +145,7 @@ impl Policy {
         stored: &Stored,
         roll: f64,
     ) -> Commit {
-        self.in_flight = false;
-        self.sent_at = None;
-        match answer {
+        let commit = match answer {
             RefreshAnswer::Tokens(tokens) => self.refreshed(plan, tokens, timing, stored),
             RefreshAnswer::NoSession => self.outside_is_empty(plan, timing.received),
             RefreshAnswer::Failed(failure, retry_after) => {
@@ -157,12 +155,17 @@ impl Policy {
                 // Somebody refreshed, signed out or signed in meanwhile: then this failure is no news,
                 // and storage is no longer ours to write (behaviour.md 2.2, 5.10).
                 self.adopt(stored, timing.received);
-                if plan.generation != self.generation {
-                    return Commit::Keep;
+                if plan.generation == self.generation {
+                    self.sent_at = None;
+                    self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
+                } else {
+                    Commit::Keep
                 }
-                self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
             }
-        }
+        };
+        // Not before: what is in storage may still be our own marker.
+        self.in_flight = false;
+        commit
     }
 
     /// The lock could not be had in time: nobody was called, nothing is known (behaviour.md 5.4). If
@@ -273,6 +276,7 @@ impl Policy {
         if unchanged && self.config.outside {
             // The outside source gave the token it already had: nothing is new, ask again later.
             self.session = Some(fresh);
+            self.sent_at = None;
             self.cached_at = Some(timing.received.mono);
             return Commit::Keep;
         }

@@ -435,8 +435,6 @@ fn where_tokens_are_cookies_a_401_refreshes_and_replays_all_the_same() {
 fn where_tokens_are_cookies_a_tab_takes_over_the_refresh_of_another() {
     let mut world = cookies(MINUTE);
     let mut other = copy_of(&world);
-    other.policy = Policy::new(world.config.clone());
-    other.policy.load(&world.stored, world.now);
     world.pass(2 * MINUTE);
     world.refresh_now();
     other.now = world.now;
