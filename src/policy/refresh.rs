@@ -366,13 +366,7 @@ impl Policy {
             Class::Ambiguous => {
                 self.ambiguous += 1;
                 if self.ambiguous >= 3 {
-                    let commit =
-                        self.credential_died(plan, Dead::Ambiguous, status_of(failure), now);
-                    // Only this copy of the tab is at its end: whoever has the newer token goes on.
-                    return match failure {
-                        Failure::Overtaken => Commit::Store,
-                        _ => commit,
-                    };
+                    return self.credential_died(plan, Dead::Ambiguous, status_of(failure), now);
                 }
                 self.count_failure(retry_after, now, roll);
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
