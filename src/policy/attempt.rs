@@ -193,8 +193,9 @@ impl Policy {
             .session
             .as_ref()
             .is_some_and(|session| self.can_refresh(session));
-        if self.died == Some(Dead::Ambiguous) {
-            // A copy of this tab may have rotated it: that is the end of this one only, and was told.
+        // A copy of this tab may have rotated it, and goes on: this one is at its end, and was told.
+        let alone = |session: &Session| session.dead && !session.remember;
+        if self.session.as_ref().is_some_and(alone) {
             self.token_refused(now);
             return Verdict::Done;
         }
