@@ -854,11 +854,12 @@ struct Life {
     refused: Vec<Secret>,
     generation: Generation,
     strict: bool,
+    cookies: bool,
 }
 
 impl Life {
     fn new(config: Config) -> Self {
-        let strict = config.strict;
+        let (strict, cookies) = (config.strict, config.cookie_refreshes);
         let mut policy = Policy::new(config);
         policy.load(&Stored::default(), at(START));
         Self {
@@ -871,6 +872,7 @@ impl Life {
             refused: Vec::new(),
             generation: Generation::default(),
             strict,
+            cookies,
         }
     }
 
@@ -1114,7 +1116,9 @@ impl Life {
             tombstones.any(|tombstone| tombstone.sid == sid)
         };
         let theirs = before.record.as_ref().map(|record| &record.session);
-        let theirs = theirs.filter(|theirs| !ended(&theirs.sid));
+        // Without a token it is not a session of this client's, whoever put it there.
+        let fits = |theirs: &Session| self.cookies || theirs.access_token.is_some();
+        let theirs = theirs.filter(|theirs| !ended(&theirs.sid) && fits(theirs));
         if let (Some(theirs), Some(ours)) = (theirs, ours) {
             prop_assert_eq!(&theirs.sid, &ours.sid, "another login is overwritten");
             let newer =

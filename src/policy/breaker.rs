@@ -123,7 +123,7 @@ impl Breaker {
     /// A failure that does not count (429): wait, but never open. A server that does not say for how
     /// long is asked less and less often.
     pub fn wait(&mut self, now: i64, retry_after: Option<i64>, roll: f64) {
-        let longer = (BACKOFF * 5 << self.waits.min(6)).min(LONGEST_PAUSE);
+        let longer = ((BACKOFF * 5) << self.waits.min(6)).min(LONGEST_PAUSE);
         if retry_after.is_none() {
             self.waits = self.waits.saturating_add(1);
         }
