@@ -355,6 +355,7 @@ impl World {
         let expires_at = Some(self.now.wall + self.server.lifetime);
         let record = self.stored.record.as_mut().expect("a stored session");
         record.session.rotation += 1;
+        record.session.credential_since = record.session.rotation;
         record.session.access_token = fresh.access_token;
         record.session.refresh_token = fresh.refresh_token;
         record.session.issued_at = self.now.wall;
@@ -1314,6 +1315,35 @@ fn a_late_answer_does_not_bring_a_refused_credential_back_to_life() {
     assert_eq!(world.policy.status(world.now), Status::ReauthRequired);
     assert_eq!(world.refresh_now(), None);
     assert_eq!(world.server.calls, ["refresh-1"]);
+}
+
+// behaviour.md 1.12, 2.5, 5.10: the first of two calls was slow, and only the second rotated
+#[test]
+fn a_new_refresh_token_is_kept_even_when_a_late_answer_came_before_it() {
+    let mut world = World::login(10 * MINUTE);
+    let plan = |world: &mut World| {
+        let wanted = world.policy.generation();
+        let plan = world.policy.plan_refresh(wanted, world.now, true);
+        plan.expect("a plan")
+    };
+    let (slow, second) = (plan(&mut world), plan(&mut world));
+    let finish = |world: &mut World, plan, tokens| {
+        let (timing, stored) = (world.timing(0), world.stored.clone());
+        let answer = RefreshAnswer::Tokens(tokens);
+        let commit = world
+            .policy
+            .finish_refresh(plan, answer, timing, &stored, 0.0);
+        world.apply(commit.clone());
+        commit
+    };
+    let late = finish(&mut world, &slow, tokens("late", None, Some(MINUTE)));
+    assert_eq!(late, Commit::Store);
+    let rotated = tokens("new", Some("refresh-2"), Some(MINUTE));
+    assert_eq!(finish(&mut world, &second, rotated), Commit::Store);
+    assert_eq!(world.token().as_deref(), Some("new"));
+    world.pass(MINUTE);
+    world.refresh_now();
+    assert_eq!(world.server.calls, ["refresh-2"]);
 }
 
 // behaviour.md 2.15, 5.8: a tab that missed the refresh that died learns of both

@@ -193,6 +193,12 @@ impl Policy {
             .session
             .as_ref()
             .is_some_and(|session| self.can_refresh(session));
+        // A copy of this tab may have rotated it, and goes on: this one is at its end, and was told.
+        let alone = |session: &Session| session.dead && !session.remember;
+        if self.session.as_ref().is_some_and(alone) {
+            self.token_refused(now);
+            return Verdict::Done;
+        }
         if !may_rotate {
             self.revoked(now);
             return Verdict::Over(Dead::Revoked);

@@ -349,4 +349,21 @@ mod tests {
         other.fail(41_000, None, LIMITS, 0.0);
         assert!(breaker.learn(other, 41_000), "later than the calm");
     }
+
+    // 2.12, 2.13: storage keeps a note of it until the next refresh
+    #[test]
+    fn a_breaker_that_was_closed_is_not_opened_again_by_its_own_note() {
+        let mut breaker = Breaker::default();
+        breaker.trip(60_000, LIMITS, 0.0);
+        let note = breaker;
+        assert!(breaker.calm(61_000));
+        assert!(!breaker.learn(note, 61_000));
+        assert_eq!(breaker.state(61_000), State::Closed);
+        let mut later = Breaker::default();
+        later.trip(62_000, LIMITS, 0.0);
+        assert!(
+            breaker.learn(later, 62_000),
+            "another tab saw another storm"
+        );
+    }
 }

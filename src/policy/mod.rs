@@ -779,6 +779,7 @@ impl Policy {
         if self.storm.is_some_and(old) && self.breaker.allows(now.wall) {
             self.storm = None;
             if self.breaker.calm(now.wall) {
+                self.rearm = true;
                 self.tell(Event::CircuitClosed);
             }
         }

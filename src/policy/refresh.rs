@@ -71,7 +71,8 @@ impl Policy {
             return None;
         }
         // Nobody rotated meanwhile, or the generation would have moved on: it was revoked for good.
-        let revoked = self.doubted == Some(wanted);
+        let alive = self.session.as_ref().is_some_and(|session| !session.dead);
+        let revoked = alive && self.doubted == Some(wanted);
         if !revoked && !self.may_refresh(now) {
             return None;
         }
@@ -252,17 +253,13 @@ impl Policy {
             self.adopt(stored, timing.received);
             return Commit::Revoke(tokens);
         }
-        let overtaken = stored
-            .alive(&plan.sid)
-            .is_some_and(|record| record.session.order() > plan.order);
-        if overtaken
-            || self
-                .session
-                .as_ref()
-                .is_some_and(|session| session.order() > plan.order)
-        {
+        if self.is_overtaken(plan, &tokens, stored) {
             self.adopt(stored, timing.received);
             return Commit::Keep;
+        }
+        let renewed = stored.alive(&plan.sid).map(|record| record.session.order());
+        if renewed > self.session.as_ref().map(Session::order) {
+            self.adopt(stored, timing.received);
         }
         if self.config.outside && self.is_another_person(&tokens) {
             self.change_person([&plan.sid, "+"].concat(), tokens, timing);
@@ -301,6 +298,18 @@ impl Policy {
             expires_at,
         });
         Commit::Store
+    }
+
+    /// Whether this answer comes after a newer one. Of two answers to one credential, the one that brings
+    /// a new credential counts whenever it comes: nobody else gets that one.
+    fn is_overtaken(&self, plan: &RefreshPlan, tokens: &TokenSet, stored: &Stored) -> bool {
+        let (since, _) = plan.order;
+        let rotates = tokens.refresh_token.is_some() && tokens.refresh_token != plan.credential;
+        let newer = |session: &Session| {
+            session.credential_since > since || (!rotates && session.order() > plan.order)
+        };
+        let theirs = stored.alive(&plan.sid).map(|record| &record.session);
+        theirs.is_some_and(newer) || self.session.as_ref().is_some_and(newer)
     }
 
     /// The session after a refresh: what the answer leaves out stays as it was (behaviour.md 1.12).

@@ -239,6 +239,25 @@ async fn a_lease_that_another_tab_keeps_is_waited_for_no_longer_than_a_refresh_m
     given_back(&world).await;
 }
 
+// 5.15: tabs that keep their leases in different places do not see each other.
+#[wasm_bindgen_test]
+async fn a_database_that_fails_during_a_wait_is_no_reason_to_look_elsewhere() {
+    let options = json!({"preset": "oauth2", "clientId": "demo", "refreshTimeout": 1_000});
+    let world = without_locks(&options).await;
+    let databases = CountingDatabases::new();
+    patch_value(&js_sys::global(), "indexedDB", &databases.factory());
+    let name = name(&world);
+    let theirs = js(&json!({"owner": "other", "expires": wall_clock() + 6_000.0}));
+    done(put_lease(&name, &theirs), "their lease").await;
+    let refresh = world.core.refresh();
+    until("a look", || databases.opened() >= 2).await;
+    no_database();
+    assert_eq!(fails_with(refresh, "refresh").await, "timeout");
+    assert_eq!(in_local(&name), None);
+    assert_eq!(world.server.count(TOKEN), 0);
+    done(drop_database(), "nobody has it open").await;
+}
+
 // Known-failures 20
 #[wasm_bindgen_test]
 async fn a_failed_refresh_gives_the_lease_back() {
