@@ -271,12 +271,11 @@ impl World {
     fn refresh(&mut self, wanted: Generation) -> Option<Commit> {
         self.adopt();
         let plan = self.policy.plan_refresh(wanted, self.now, self.online)?;
-        let answer = match plan.known.clone() {
-            Some(answer) => answer,
-            None => {
-                self.write_ahead();
-                self.server.refresh(plan.credential.as_ref())
-            }
+        let answer = if let Some(answer) = plan.known.clone() {
+            answer
+        } else {
+            self.write_ahead();
+            self.server.refresh(plan.credential.as_ref())
         };
         let (timing, stored) = (self.timing(100), self.stored.clone());
         let commit = self

@@ -99,21 +99,12 @@ impl Policy {
         }
     }
 
-    /// The stored record, unless it lacks the token that sessions of this kind have.
-    fn fitting<'a>(&self, stored: &'a Stored) -> Option<&'a Record> {
-        let record = stored.record.as_ref()?;
-        let fits = record.session.access_token.is_some() || self.config.cookie_refreshes;
-        fits.then_some(record)
-    }
-
     fn adopt_over(&mut self, sid: &str, stored: &Stored, now: Now) {
         if self.ended_elsewhere(sid, stored) {
             self.end_as(stored.buries(sid), now);
             return self.adopt_into_nothing(stored, now, true);
         }
-        let Some(record) = self.fitting(stored) else {
-            return;
-        };
+        let Some(record) = &stored.record else { return };
         if record.session.sid == sid {
             self.adopt_rotation(record, now);
             self.kept_beside = Some(stored.beside());
@@ -204,9 +195,7 @@ impl Policy {
     }
 
     fn adopt_into_nothing(&mut self, stored: &Stored, now: Now, tell: bool) {
-        let Some(record) = self.fitting(stored) else {
-            return;
-        };
+        let Some(record) = &stored.record else { return };
         let over = record.session.dead && record.session.expired(now);
         if over || stored.ended(&record.session.sid) {
             return;
