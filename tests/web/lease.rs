@@ -123,6 +123,7 @@ async fn without_web_locks_ten_tabs_refresh_once() {
     given_back(&world).await;
 }
 
+// 5.15
 #[wasm_bindgen_test]
 async fn without_indexed_db_either_two_tabs_refresh_once() {
     let mut world = without_locks(&oauth2()).await;
@@ -182,7 +183,7 @@ async fn a_lease_that_another_tab_wrote_over_is_not_ours() {
     assert_eq!(in_local(&name), None);
 }
 
-// A tab that is killed gives nothing back.
+// 5.15, 7.10: a tab that is killed gives nothing back
 #[wasm_bindgen_test]
 async fn an_abandoned_lease_is_taken_when_it_has_run_out() {
     let world = without_locks(&oauth2()).await;
@@ -220,7 +221,7 @@ async fn what_is_no_lease_is_taken_at_once() {
     given_back(&world).await;
 }
 
-// 5.3, 5.4: the wait is bounded, and the app hears of a timeout, not of a lock (known-failures 14).
+// 5.3, 5.4, known-failures 14: the wait is bounded, and the app hears of a timeout, not of a lock
 #[wasm_bindgen_test]
 async fn a_lease_that_another_tab_keeps_is_waited_for_no_longer_than_a_refresh_may_take() {
     let options = json!({"preset": "oauth2", "clientId": "demo", "refreshTimeout": 1_000});
