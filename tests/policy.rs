@@ -16,8 +16,11 @@ mod policy {
     )]
 
     mod endings;
+    mod marker;
+    mod records;
     mod servers;
     mod storms;
+    mod tabs;
     mod waking;
 }
 
@@ -268,12 +271,11 @@ impl World {
     fn refresh(&mut self, wanted: Generation) -> Option<Commit> {
         self.adopt();
         let plan = self.policy.plan_refresh(wanted, self.now, self.online)?;
-        let answer = match plan.known.clone() {
-            Some(answer) => answer,
-            None => {
-                self.write_ahead();
-                self.server.refresh(plan.credential.as_ref())
-            }
+        let answer = if let Some(answer) = plan.known.clone() {
+            answer
+        } else {
+            self.write_ahead();
+            self.server.refresh(plan.credential.as_ref())
         };
         let (timing, stored) = (self.timing(100), self.stored.clone());
         let commit = self
@@ -2028,7 +2030,7 @@ fn a_stored_dead_session_is_not_taken_up_again() {
 fn a_lock_that_cannot_be_had_is_a_timeout_that_keeps_the_session() {
     let mut world = World::login(MINUTE);
     world.pass(2 * MINUTE);
-    world.policy.refresh_not_started();
+    world.policy.refresh_not_started(world.policy.generation());
     let outcome = world
         .policy
         .refresh_outcome(world.policy.generation(), world.now);
@@ -2416,7 +2418,8 @@ fn no_token_is_in_anything_that_prints() {
 
 /// A tab that started with a copy of this one's storage.
 fn copy_of(world: &World) -> World {
-    let mut copy = World::new();
+    let mut copy = World::with(world.config.clone());
+    copy.server.cookie.clone_from(&world.server.cookie);
     copy.now = world.now;
     copy.stored = world.stored.clone();
     copy.policy.load(&copy.stored, copy.now);

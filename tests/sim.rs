@@ -425,6 +425,8 @@ impl Server {
 
     /// A late cookie took the place of another login's, or of its own successor.
     fn excuse(&mut self, grant: usize, before: Option<usize>) {
+        // No page knows how long it is good for.
+        self.grants[grant].refused = true;
         let family = self.grants[grant].family;
         if let Some(other) = before.filter(|before| self.grants[*before].family != family) {
             self.family_of(other).over = true;
@@ -1334,14 +1336,16 @@ impl Tab {
         world.check(fine, || {
             format!("ReauthRequired({dead:?}), but {sid} lives")
         });
-        // The credential in hand was refused because an answer got lost. A copy of a tab cannot know.
+        // The credential in hand was refused because an answer got lost. A copy of a tab cannot know,
+        // and where a server does not always rotate, a later answer says that all is well.
+        let knows = !world.scenario.copies && !world.scenario.lazy;
         let ours = self.credential();
         let lost = world
             .server
             .borrow()
             .find(sid)
             .and_then(|family| family.lost);
-        if ours.is_some() && ours == lost && !world.scenario.copies {
+        if ours.is_some() && ours == lost && knows {
             world.count(|totals| totals.lost_responses += 1);
             world.check(dead == Dead::LostResponse, || {
                 format!("told {dead:?}, and it was an answer that got lost")
@@ -1544,13 +1548,13 @@ impl Tab {
         let granted = self.world.within(PATIENCE, place.granted()).await;
         self.read_storage();
         if granted != Some(true) {
-            return self.kept_out();
+            return self.kept_out(wanted);
         }
         if self.world.scenario.copies && !self.catch_up(&sid, wanted).await {
             return;
         }
         if !place.held() {
-            return self.kept_out();
+            return self.kept_out(wanted);
         }
         let plan = self.with(|policy| policy.plan_refresh(wanted, self.world.clocks(), true));
         if let Some(plan) = plan {
@@ -1571,9 +1575,9 @@ impl Tab {
         sid
     }
 
-    fn kept_out(self: &Rc<Self>) {
+    fn kept_out(self: &Rc<Self>, wanted: Generation) {
         self.world.count(|totals| totals.kept_out += 1);
-        self.with(Policy::refresh_not_started);
+        self.with(|policy| policy.refresh_not_started(wanted));
     }
 
     /// Asks the copies of this tab for the newest token if that is not here (behaviour.md 5.9). False =
@@ -1638,6 +1642,9 @@ impl Tab {
         };
         let (parcel, fault) = (Parcel::new(), world.refresh_fault());
         self.note(|| format!("refreshes {:?}, {fault:?}", call.grant));
+        if world.scenario.chaos && world.rough.get() && world.odds(4) {
+            self.disturb_soon();
+        }
         let (fate, flight) = (Rc::clone(&parcel.0), Flight::new(&parcel));
         self.awaited.borrow_mut().push(Rc::clone(&fate));
         let (tab, sender, browser) = (Rc::clone(self), Rc::clone(&fate), Rc::clone(self));
@@ -1666,6 +1673,23 @@ impl Tab {
             }
         });
         flight
+    }
+
+    /// Kills or freezes this tab in the middle of its call.
+    fn disturb_soon(self: &Rc<Self>) {
+        let tab = Rc::clone(self);
+        self.world.spawn(None, async move {
+            let world = &tab.world;
+            world.sleep(world.span(600)).await;
+            if !world.rough.get() || !tab.alive.get() {
+                return;
+            }
+            if world.odds(50) {
+                freeze(world, &tab);
+            } else if world.living_tabs().len() > 1 {
+                replace(world, &tab);
+            }
+        });
     }
 
     /// The browser takes a cookie as soon as it is there, whatever the page does; if the page is gone,
@@ -1723,7 +1747,8 @@ impl Tab {
                 self.bury(&sid, Some(dead));
                 self.hint();
             }
-            Commit::Keep | Commit::Abandon(_) => {}
+            Commit::Abandon(sid) => self.forget(&sid),
+            Commit::Keep => {}
             Commit::Revoke(tokens) => {
                 self.world.count(|totals| totals.revoked_late += 1);
                 let grant = tokens.access_token.as_ref().map(number_in);
@@ -2141,11 +2166,7 @@ fn disturb(world: &Rc<World>) {
             tab.sign_in_soon("ada");
         }
         3 if scenario.people && !tab.frozen.get() => tab.sign_in_soon("grace"),
-        4 if scenario.chaos && tabs.len() > 1 => {
-            kill(world, tab);
-            let tabs = world.living_tabs();
-            Tab::open(world, Some(&tabs[world.below(tabs.len())]));
-        }
+        4 if scenario.chaos && tabs.len() > 1 => replace(world, tab),
         5 | 6 if scenario.chaos => freeze(world, tab),
         7 if scenario.chaos => thaw(world, tab),
         8 if scenario.jumps => {
@@ -2174,6 +2195,13 @@ impl Tab {
             }
         });
     }
+}
+
+/// Kills a tab and opens another.
+fn replace(world: &Rc<World>, tab: &Rc<Tab>) {
+    kill(world, tab);
+    let tabs = world.living_tabs();
+    Tab::open(world, Some(&tabs[world.below(tabs.len())]));
 }
 
 fn kill(world: &Rc<World>, tab: &Rc<Tab>) {

@@ -507,7 +507,7 @@ fn read_login_url(object: &Object) -> Checked<Option<Url>> {
 fn adapter(value: &JsValue) -> Option<Object> {
     let methods = ["getItem", "setItem", "removeItem"];
     let has = |name: &&str| js::get(value, name).is_function();
-    let fits = value.is_object() && methods.iter().all(|name| has(name));
+    let fits = value.is_object() && methods.iter().all(has);
     fits.then(|| value.clone().unchecked_into())
 }
 

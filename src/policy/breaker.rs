@@ -123,7 +123,7 @@ impl Breaker {
     /// A failure that does not count (429): wait, but never open. A server that does not say for how
     /// long is asked less and less often.
     pub fn wait(&mut self, now: i64, retry_after: Option<i64>, roll: f64) {
-        let longer = (BACKOFF * 5 << self.waits.min(6)).min(LONGEST_PAUSE);
+        let longer = ((BACKOFF * 5) << self.waits.min(6)).min(LONGEST_PAUSE);
         if retry_after.is_none() {
             self.waits = self.waits.saturating_add(1);
         }
@@ -311,6 +311,43 @@ mod tests {
         assert!(!breaker.allows(4_999));
         breaker.wake(5_000);
         assert_eq!(breaker.state(5_000), State::HalfOpen);
+    }
+
+    // 2.5, 2.10: a server that asks for patience without saying how much gets more and more of it
+    #[test]
+    fn waits_without_a_number_double_up_to_five_minutes_and_never_open_it() {
+        let mut breaker = Breaker::default();
+        let mut now = 0;
+        for pause in [5, 10, 20, 40, 80, 160, 300, 300] {
+            breaker.wait(now, None, 0.0);
+            assert_eq!(breaker.retry_at(now), Some(now + pause * 1_000));
+            now += pause * 1_000;
+        }
+        breaker.wait(now, Some(2_000), 0.0);
+        assert_eq!(breaker.retry_at(now), Some(now + 2_000), "as asked");
+        assert_eq!(breaker.state(now), State::Closed);
+        breaker.reset();
+        breaker.wait(now, None, 0.0);
+        assert_eq!(breaker.retry_at(now), Some(now + 5_000));
+    }
+
+    // 2.12, 5.8: whoever saw more is right, and the past is the past
+    #[test]
+    fn it_learns_of_failures_and_pauses_and_of_nothing_older_than_a_calm() {
+        let mut breaker = Breaker::default();
+        let mut other = Breaker::default();
+        other.fail(0, None, LIMITS, 0.0);
+        other.fail(1_000, None, LIMITS, 0.0);
+        assert!(breaker.learn(other, 2_000));
+        assert_eq!(breaker.state(2_000), State::Open(31_000));
+        assert!(!breaker.learn(other, 2_000), "no news");
+        assert!(!breaker.learn(Breaker::default(), 2_000));
+        assert_eq!(breaker.parts(), other.parts());
+        assert!(breaker.calm(40_000));
+        assert!(!breaker.learn(other, 40_000));
+        assert_eq!(breaker.state(40_000), State::Closed);
+        other.fail(41_000, None, LIMITS, 0.0);
+        assert!(breaker.learn(other, 41_000), "later than the calm");
     }
 
     // 2.12, 2.13: storage keeps a note of it until the next refresh

@@ -65,13 +65,18 @@ impl Record {
     }
 
     /// Reads a stored record. Believes nothing: types, sizes and the characters of tokens are
-    /// checked, and where the session is kept is for the reader to say.
-    pub fn read(body: &dyn Body) -> Option<Self> {
+    /// checked, and where the session is kept is for the reader to say. `tokenless` = the access token
+    /// may be missing, for it may be in a cookie.
+    pub fn read(body: &dyn Body, tokenless: bool) -> Option<Self> {
         let rotation = small(body, "rotation")?;
+        let access_token = secret(body, "access_token")?;
+        if access_token.is_none() && !tokenless {
+            return None;
+        }
         let session = Session {
             sid: sid(body)?,
             rotation,
-            access_token: secret(body, "access_token")?,
+            access_token,
             refresh_token: secret(body, "refresh_token")?,
             credential_since: small(body, "credential_since")
                 .unwrap_or(rotation)

@@ -66,6 +66,7 @@ impl Policy {
             return None;
         }
         if !online {
+            self.retry = Retry::No;
             self.last_failure = Some(Error::new(Code::Offline));
             return None;
         }
@@ -144,9 +145,7 @@ impl Policy {
         stored: &Stored,
         roll: f64,
     ) -> Commit {
-        self.in_flight = false;
-        self.sent_at = None;
-        match answer {
+        let commit = match answer {
             RefreshAnswer::Tokens(tokens) => self.refreshed(plan, tokens, timing, stored),
             RefreshAnswer::NoSession => self.outside_is_empty(plan, timing.received),
             RefreshAnswer::Failed(failure, retry_after) => {
@@ -156,17 +155,26 @@ impl Policy {
                 // Somebody refreshed, signed out or signed in meanwhile: then this failure is no news,
                 // and storage is no longer ours to write (behaviour.md 2.2, 5.10).
                 self.adopt(stored, timing.received);
-                if plan.generation != self.generation {
-                    return Commit::Keep;
+                if plan.generation == self.generation {
+                    self.sent_at = None;
+                    self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
+                } else {
+                    Commit::Keep
                 }
-                self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
             }
-        }
+        };
+        // Not before: what is in storage may still be our own marker.
+        self.in_flight = false;
+        commit
     }
 
-    /// The lock could not be had in time: nobody was called, nothing is known (behaviour.md 5.4).
-    pub fn refresh_not_started(&mut self) {
-        self.last_failure = Some(Error::new(Code::Timeout));
+    /// The lock could not be had in time: nobody was called, nothing is known (behaviour.md 5.4). If
+    /// storage had a newer token by then, that is no failure.
+    pub fn refresh_not_started(&mut self, wanted: Generation) {
+        if wanted == self.generation {
+            self.retry = Retry::No;
+            self.last_failure = Some(Error::new(Code::Timeout));
+        }
     }
 
     /// How long to wait before the one retry that callers wait for, ms; `None` = no retry
@@ -203,8 +211,12 @@ impl Policy {
         if let Some(dead) = self.died {
             return dead_error(dead);
         }
-        if self.session.is_none() {
+        let Some(session) = &self.session else {
             return self.no_session();
+        };
+        let useless = self.rejected || session.expired(now);
+        if useless && self.is_keyless(session) {
+            return dead_error(Dead::Expired);
         }
         if let State::Open(at) = self.breaker.state(now.wall) {
             return Error {
@@ -264,6 +276,7 @@ impl Policy {
         if unchanged && self.config.outside {
             // The outside source gave the token it already had: nothing is new, ask again later.
             self.session = Some(fresh);
+            self.sent_at = None;
             self.cached_at = Some(timing.received.mono);
             return Commit::Keep;
         }
@@ -349,7 +362,8 @@ impl Policy {
         self.retry = Retry::No;
         match response::classify(failure, self.config.dead_codes) {
             Class::Terminal(dead) => {
-                if response::says_reused(failure) {
+                // Our own second try of a call whose answer got lost is no theft.
+                if response::says_reused(failure) && !self.indeterminate {
                     self.suspect(Suspicion::Reuse);
                 }
                 let dead = if self.indeterminate {
@@ -363,16 +377,13 @@ impl Policy {
                 self.config_failed = true;
                 self.keep(config_error(failure), failure)
             }
+            Class::Ambiguous if self.just_woke(now) => {
+                self.passing(failure, true, retry_after, now, roll)
+            }
             Class::Ambiguous => {
                 self.ambiguous += 1;
                 if self.ambiguous >= 3 {
-                    let commit =
-                        self.credential_died(plan, Dead::Ambiguous, status_of(failure), now);
-                    // Only this copy of the tab is at its end: whoever has the newer token goes on.
-                    return match failure {
-                        Failure::Overtaken => Commit::Store,
-                        _ => commit,
-                    };
+                    return self.credential_died(plan, Dead::Ambiguous, status_of(failure), now);
                 }
                 self.count_failure(retry_after, now, roll);
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
@@ -482,7 +493,8 @@ impl Policy {
                 .session
                 .as_ref()
                 .is_some_and(|session| !session.expired(now));
-        let revoked_itself = dead == Dead::Revoked && plan.credential == self.access_token();
+        let itself = plan.credential.is_some() && plan.credential == self.access_token();
+        let revoked_itself = dead == Dead::Revoked && itself;
         self.note_end(Some(dead), status, now);
         if revoked_itself {
             self.died = Some(dead);

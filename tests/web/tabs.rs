@@ -473,8 +473,8 @@ async fn a_logout_elsewhere_leaves_no_record_in_this_tabs_own_storage() {
     assert_eq!(world.open().status(), "anonymous");
 }
 
-// 5.6: neither the lock nor a request for it keeps the page out of the back-forward cache, or the
-// others waiting; known-failures 44.
+// 5.6, known-failures 44: neither the lock nor a request for it keeps the page out of the back-forward
+// cache, or the others waiting
 #[wasm_bindgen_test]
 async fn a_page_that_sleeps_holds_nothing_and_waits_for_nothing() {
     for (target, asleep, awake) in [
