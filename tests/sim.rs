@@ -1,6 +1,7 @@
-//! Many tabs, one storage, a rotating server, a bad network: thousands of interleavings in virtual
-//! time, each made by a seed. The shell around the policy is written as async code that does what
-//! `src/browser` does; the executor picks at random which of the ready tasks goes on.
+//! Many tabs, one storage or a copy for each, a rotating server, a bad network: thousands of
+//! interleavings in virtual time, each made by a seed. The shell around the policy is written as
+//! async code that does what `src/browser` does; the executor picks at random which of the ready
+//! tasks goes on.
 //!
 //! `KEEPFRESH_SIM_RUNS=100000` runs more of them, `KEEPFRESH_SIM_SEED=17` runs that one and prints
 //! what happened in it.
@@ -8,8 +9,8 @@
 
 use keepfresh::policy::{
     Answer, Attempt, Code, Commit, Config, Dead, Event, Failure, Generation, Lifetimes, Now,
-    Output, Policy, RefreshAnswer, RefreshPlan, Secret, Session, Step, Stored, Timing, TokenSet,
-    Tombstone, Verdict,
+    Output, Policy, Record, RefreshAnswer, RefreshPlan, Secret, Session, Step, Stored, Timing,
+    TokenSet, Tombstone, Verdict,
 };
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -26,12 +27,17 @@ const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 /// The longest wait for a lock and for an answer of the refresh endpoint, ms.
 const PATIENCE: i64 = 10 * SECOND;
+/// How long a lease is good for where there are no Web Locks: a refresh, and five seconds more, ms.
+const LEASE: i64 = PATIENCE + 5 * SECOND;
+/// How long a copy of a tab has for handing over its token, ms.
+const HANDOVER: i64 = 250;
 /// No request of a tab that is awake takes longer than this, ms: two refreshes with a retry each,
 /// and one of an older generation before them.
 const SETTLES: i64 = 3 * (4 * PATIENCE + 2 * SECOND) + 10 * SECOND;
 
-// 2.2, 2.4, 3.8, 3.10, 3.12, 5.3, 5.5, 5.8, 5.10, 5.11, 5.12, 7.10, 7.11, 7.13, 7.14
-// known-failures 12, 21, 34, 37, 38, 42
+// 2.2, 2.4, 2.10, 2.12, 3.8, 3.10, 3.12, 5.3, 5.5, 5.8, 5.9, 5.10, 5.11, 5.12, 5.14
+// 7.10, 7.11, 7.13, 7.14, 7.15, 7.16
+// known-failures 12, 21, 34, 37, 38, 42, 69
 #[test]
 fn every_interleaving_keeps_the_promises() {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -70,39 +76,56 @@ struct Totals {
     kept_out: u64,
     kills: u64,
     freezes: u64,
+    copied: u64,
+    handed_over: u64,
+    left_behind: u64,
+    lost_responses: u64,
+    late: u64,
+    second_chances: u64,
+    leases_outlived: u64,
+    cookies: u64,
+    probes: u64,
+    sign_ins: u64,
+    ended: u64,
 }
 
 impl Totals {
     fn add(&mut self, other: &Self) {
-        self.choices += other.choices;
-        self.requests += other.requests;
-        self.unauthorized += other.unauthorized;
-        self.replays += other.replays;
-        self.refreshes += other.refreshes;
-        self.lost += other.lost;
-        self.adopted += other.adopted;
-        self.sign_outs += other.sign_outs;
-        self.revoked_late += other.revoked_late;
-        self.kept_out += other.kept_out;
-        self.kills += other.kills;
-        self.freezes += other.freezes;
+        for (sum, more) in self.counts().into_iter().zip(other.clone().counts()) {
+            *sum += *more;
+        }
     }
 
     fn covers_everything(&self) -> bool {
-        let counts = [
-            self.requests,
-            self.unauthorized,
-            self.replays,
-            self.refreshes,
-            self.lost,
-            self.adopted,
-            self.sign_outs,
-            self.revoked_late,
-            self.kept_out,
-            self.kills,
-            self.freezes,
-        ];
-        counts.into_iter().all(|count| count > 0)
+        self.clone().counts().into_iter().all(|count| *count > 0)
+    }
+
+    fn counts(&mut self) -> [&mut u64; 23] {
+        [
+            &mut self.choices,
+            &mut self.requests,
+            &mut self.unauthorized,
+            &mut self.replays,
+            &mut self.refreshes,
+            &mut self.lost,
+            &mut self.adopted,
+            &mut self.sign_outs,
+            &mut self.revoked_late,
+            &mut self.kept_out,
+            &mut self.kills,
+            &mut self.freezes,
+            &mut self.copied,
+            &mut self.handed_over,
+            &mut self.left_behind,
+            &mut self.lost_responses,
+            &mut self.late,
+            &mut self.second_chances,
+            &mut self.leases_outlived,
+            &mut self.cookies,
+            &mut self.probes,
+            &mut self.sign_ins,
+            &mut self.ended,
+        ]
     }
 }
 
@@ -166,6 +189,8 @@ enum Kind {
     Rotating,
     /// The access token is the credential and dies when it is rotated.
     Sanctum,
+    /// Tokens are cookies that all tabs share and no script can read; they rotate as well.
+    Cookie,
 }
 
 #[derive(Clone, Debug)]
@@ -194,40 +219,57 @@ struct Scenario {
     jumps: bool,
     /// Percent of the hints between tabs that get lost.
     deaf: usize,
+    /// The session is in sessionStorage: each tab has a record of its own, to begin with its opener's.
+    copies: bool,
+    /// The server takes a rotated credential again until its successor was used.
+    grace: bool,
+    /// The server gives a new refresh token only now and then.
+    lazy: bool,
+    /// There are no Web Locks: a lease in storage stands in, which ends by its time.
+    leases: bool,
+    /// The refresh endpoint is down for a while, and nothing else goes wrong.
+    outage: bool,
 }
 
 impl Scenario {
     fn roll(rng: &mut Rng) -> Self {
-        let mut odds = |percent: usize| rng.below(100) < percent;
-        let kind = if odds(40) {
-            Kind::Sanctum
-        } else {
-            Kind::Rotating
+        let kind = match rng.below(100) {
+            0..45 => Kind::Rotating,
+            45..75 => Kind::Sanctum,
+            _ => Kind::Cookie,
         };
-        let (rotation_kills, logout_ends_family) = (odds(50), odds(50));
-        let (faults, losses, chaos) = (odds(40), odds(20), odds(30));
-        let (people, refusals, endings, jumps) = (odds(50), odds(30), odds(15), odds(10));
-        let deaf = [0, 30, 100][rng.below(3)];
+        let mut odds = |percent: usize| rng.below(100) < percent;
+        let copies = odds(40) && kind != Kind::Cookie;
+        let outage = odds(15) && !copies;
+        let mut wild = |percent: usize| odds(percent) && !outage;
+        let (faults, losses, chaos) = (wild(40), wild(20), wild(30));
+        let (refusals, endings, jumps) = (wild(30), wild(15), wild(10));
         Self {
             kind,
-            lifetime: [60, 119, 300, 900][rng.below(4)] * SECOND,
-            tabs: 1 + rng.below(5),
-            rotation_kills: rotation_kills || kind == Kind::Sanctum,
-            logout_ends_family,
+            copies,
+            outage,
             faults,
             losses,
             chaos,
-            people,
             refusals,
             endings,
             jumps,
-            deaf,
+            people: odds(50),
+            rotation_kills: odds(50) || kind == Kind::Sanctum,
+            logout_ends_family: odds(50),
+            grace: odds(30) && kind != Kind::Sanctum,
+            lazy: odds(30) && kind == Kind::Rotating,
+            leases: odds(25),
+            lifetime: [60, 119, 300, 900][rng.below(4)] * SECOND,
+            tabs: 1 + rng.below(5),
+            deaf: [0, 30, 100][rng.below(3)],
         }
     }
 
     /// Nothing happens but requests: then nobody may see so much as a 401.
     fn is_calm(&self) -> bool {
-        !self.faults && !self.losses && !self.chaos && !self.refusals && !self.jumps
+        let rough = self.faults || self.losses || self.chaos || self.refusals;
+        !rough && !self.jumps && !self.outage
     }
 
     fn lead(&self) -> i64 {
@@ -242,7 +284,10 @@ impl Scenario {
 enum Fate {
     OnItsWay,
     Arrived,
+    /// Whoever waited for it is gone, frozen, or has given up.
     Lost,
+    /// It arrived at this moment, after it was given up.
+    Late(i64),
 }
 
 /// Marks an answer as lost when whoever waits for it disappears.
@@ -255,10 +300,14 @@ impl Parcel {
 }
 
 impl Parcel {
-    fn arrive(&self, answer: &RefreshAnswer) {
-        if matches!(answer, RefreshAnswer::Tokens(_)) {
-            self.0.set(Fate::Arrived);
+    fn arrive(&self, answer: &RefreshAnswer, now: i64) {
+        if !matches!(answer, RefreshAnswer::Tokens(_)) {
+            return;
         }
+        self.0.set(match self.0.get() {
+            Fate::OnItsWay | Fate::Arrived => Fate::Arrived,
+            Fate::Lost | Fate::Late(_) => Fate::Late(now),
+        });
     }
 }
 
@@ -270,15 +319,24 @@ impl Drop for Parcel {
     }
 }
 
-/// One access token and its refresh token.
+/// One access token.
 struct Grant {
     family: usize,
+    /// What it was issued with and can be renewed with.
+    credential: usize,
     expires: i64,
     access_dead: bool,
     /// A resource answered 401 to it.
     refused: bool,
+}
+
+/// One refresh token, or whatever takes its place.
+#[derive(Default)]
+struct Credential {
     /// It was rotated, and what became of the answer.
     rotated: Option<Rc<Cell<Fate>>>,
+    /// The token that took its place.
+    successor: Option<usize>,
 }
 
 /// Everything that came of one login.
@@ -287,11 +345,17 @@ struct Family {
     /// The server ended it, for whatever reason.
     over: bool,
     signed_out: bool,
+    /// The credential whose second use ended it, after the answer to the first got lost.
+    lost: Option<usize>,
+    /// Calls that met the outage, and when the last of them was answered.
+    failures: u32,
+    failed_at: i64,
 }
 
 #[derive(Default)]
 struct Server {
     grants: Vec<Grant>,
+    credentials: Vec<Credential>,
     families: Vec<Family>,
 }
 
@@ -308,19 +372,33 @@ impl Server {
             sid: sid.to_owned(),
             over: false,
             signed_out: false,
+            lost: None,
+            failures: 0,
+            failed_at: 0,
         });
-        self.issue(self.families.len() - 1, expires)
+        self.rotate(self.families.len() - 1, expires)
     }
 
-    fn issue(&mut self, family: usize, expires: i64) -> usize {
+    /// A token with a credential of its own.
+    fn rotate(&mut self, family: usize, expires: i64) -> usize {
+        self.credentials.push(Credential::default());
+        self.issue(family, self.credentials.len() - 1, expires)
+    }
+
+    fn issue(&mut self, family: usize, credential: usize, expires: i64) -> usize {
         self.grants.push(Grant {
             family,
+            credential,
             expires,
             access_dead: false,
             refused: false,
-            rotated: None,
         });
         self.grants.len() - 1
+    }
+
+    fn fate(&self, credential: usize) -> Option<Fate> {
+        let rotated = self.credentials[credential].rotated.as_ref();
+        rotated.map(|fate| fate.get())
     }
 
     fn family_of(&mut self, grant: usize) -> &mut Family {
@@ -333,16 +411,47 @@ impl Server {
     }
 
     /// The server ended it, or the answer with its only living token was lost.
-    fn is_over(&mut self, sid: &str) -> bool {
+    fn is_over(&mut self, sid: &str, grace: bool) -> bool {
         let lost = self.grants.iter().any(|grant| {
-            let rotated = grant.rotated.as_ref().map(|fate| fate.get());
+            let rotated = self.fate(grant.credential);
             self.families[grant.family].sid == sid && rotated == Some(Fate::Lost)
         });
         let family = self.families.iter_mut().find(|family| family.sid == sid);
         family.is_some_and(|family| {
-            family.over |= lost;
+            family.over |= lost && !grace;
             family.over
         })
+    }
+
+    /// A late cookie took the place of another login's, or of its own successor.
+    fn excuse(&mut self, grant: usize, before: Option<usize>) {
+        // No page knows how long it is good for.
+        self.grants[grant].refused = true;
+        let family = self.grants[grant].family;
+        if let Some(other) = before.filter(|before| self.grants[*before].family != family) {
+            self.family_of(other).over = true;
+        }
+        if let Some(fate) = &self.credentials[self.grants[grant].credential].rotated {
+            fate.set(Fate::Lost);
+        }
+    }
+
+    /// Nobody keeps this token.
+    fn throw_away(&mut self, grant: usize) {
+        for credential in &mut self.credentials {
+            if credential.successor == Some(grant)
+                && let Some(fate) = &credential.rotated
+            {
+                fate.set(Fate::Lost);
+            }
+        }
+    }
+
+    /// The credential that is good for a refresh.
+    fn newest(&self, sid: &str) -> Option<usize> {
+        let grants = self.grants.iter().rev();
+        let mut ours = grants.filter(|grant| self.families[grant.family].sid == sid);
+        ours.next().map(|grant| grant.credential)
     }
 
     fn accepts(&self, grant: usize, now: i64) -> bool {
@@ -357,22 +466,17 @@ impl Server {
         }
     }
 
-    fn is_lost(&self, grant: usize) -> bool {
-        let rotated = self.grants[grant].rotated.as_ref();
-        rotated.is_some_and(|fate| fate.get() == Fate::Lost)
-    }
-
     fn resource(&mut self, grant: usize, now: i64, kind: Kind) -> Reply {
         if self.accepts(grant, now) {
             return Reply::Status(200, None, None);
         }
         self.grants[grant].refused = true;
-        if self.is_lost(grant) {
+        if self.fate(self.grants[grant].credential) == Some(Fate::Lost) {
             self.family_of(grant).over |= kind == Kind::Sanctum;
         }
         let revoked = self.grants[grant].access_dead;
         let code = match kind {
-            Kind::Rotating => None,
+            Kind::Rotating | Kind::Cookie => None,
             Kind::Sanctum if revoked => Some("TOKEN_REVOKED"),
             Kind::Sanctum => Some("TOKEN_EXPIRED"),
         };
@@ -382,7 +486,10 @@ impl Server {
     fn log_out(&mut self, grant: usize, now: i64, scenario: &Scenario) {
         let current = match scenario.kind {
             Kind::Sanctum => self.accepts(grant, now),
-            Kind::Rotating => self.grants[grant].rotated.is_none() || scenario.logout_ends_family,
+            Kind::Rotating | Kind::Cookie => {
+                let rotated = self.fate(self.grants[grant].credential);
+                rotated.is_none() || scenario.logout_ends_family
+            }
         };
         if current {
             self.end_family(self.grants[grant].family);
@@ -402,6 +509,9 @@ struct Slot {
 
 /// Tickets of those who wait for a lock; the first holds it.
 type Queue = VecDeque<(u64, Option<Waker>)>;
+
+/// Where a record is kept.
+type Kept = Rc<RefCell<Option<Record>>>;
 
 struct Ready {
     id: usize,
@@ -426,8 +536,18 @@ struct World {
     timers: RefCell<BinaryHeap<Reverse<(i64, usize)>>>,
     sleepers: RefCell<Vec<Option<Waker>>>,
     server: RefCell<Server>,
-    stored: RefCell<Stored>,
+    /// localStorage: the record that all tabs share, and the notes that logins ended.
+    record: Kept,
+    tombstones: RefCell<Vec<Tombstone>>,
+    /// The rotation that brought the newest credential of each login.
+    ledger: RefCell<BTreeMap<String, u32>>,
+    /// The token in the cookie jar.
+    jar: Cell<Option<usize>>,
+    /// From when to when the refresh endpoint is down.
+    outage: (i64, i64),
     locks: RefCell<BTreeMap<String, Queue>>,
+    /// Who holds which lease, and until when.
+    leases: RefCell<BTreeMap<String, (u64, i64)>>,
     tickets: Cell<u64>,
     tabs: RefCell<Vec<Rc<Tab>>>,
     /// Who the browser's storage should hold.
@@ -447,6 +567,8 @@ impl World {
     fn new(seed: u64, tracing: bool) -> Rc<Self> {
         let mut rng = Rng(seed);
         let scenario = Scenario::roll(&mut rng);
+        let down_from = SECOND + scenario.lifetime / 2;
+        let down_for = [0, 2, 5, 12][rng.below(4)] * MINUTE + scenario.lifetime;
         let world = Rc::new(Self {
             scenario,
             rng: RefCell::new(rng),
@@ -457,8 +579,13 @@ impl World {
             timers: RefCell::default(),
             sleepers: RefCell::default(),
             server: RefCell::default(),
-            stored: RefCell::default(),
+            record: Kept::default(),
+            tombstones: RefCell::default(),
+            ledger: RefCell::default(),
+            jar: Cell::new(None),
+            outage: (down_from, down_from + down_for),
             locks: RefCell::default(),
+            leases: RefCell::default(),
             tickets: Cell::new(0),
             tabs: RefCell::default(),
             expected: RefCell::default(),
@@ -693,47 +820,111 @@ impl<T: Clone> Promise<T> {
     }
 }
 
-/// A place in the queue for a lock; the first place holds it. Dropping it leaves the queue.
+/// A place in the queue for a lock; the first place holds it. Dropping it leaves the queue, unless
+/// the tab was killed and what it holds is a lease.
 struct Place {
-    world: Rc<World>,
+    tab: Rc<Tab>,
     name: String,
     ticket: u64,
 }
 
 impl Place {
-    fn queue(world: &Rc<World>, name: &str) -> Self {
+    fn queue(tab: &Rc<Tab>, name: &str) -> Self {
+        let world = &tab.world;
         let ticket = world.tickets.get();
         world.tickets.set(ticket + 1);
-        let mut locks = world.locks.borrow_mut();
-        let queue = locks.entry(name.to_owned()).or_default();
-        queue.push_back((ticket, None));
+        if !world.scenario.leases {
+            let mut locks = world.locks.borrow_mut();
+            let queue = locks.entry(name.to_owned()).or_default();
+            queue.push_back((ticket, None));
+        }
+        tab.places.borrow_mut().push((name.to_owned(), ticket));
         Self {
-            world: Rc::clone(world),
+            tab: Rc::clone(tab),
             name: name.to_owned(),
             ticket,
         }
     }
 
-    async fn granted(&self) {
+    /// Waits for the lock; false = the page was frozen, and had to leave the queue.
+    async fn granted(&self) -> bool {
+        if self.tab.world.scenario.leases {
+            return self.leased().await;
+        }
         poll_fn(|context| {
-            let mut locks = self.world.locks.borrow_mut();
-            let queue = locks.get_mut(&self.name).expect("we are in it");
-            if queue[0].0 == self.ticket {
-                return Poll::Ready(());
+            let mut locks = self.tab.world.locks.borrow_mut();
+            let queue = locks.get_mut(&self.name).expect("somebody was in it");
+            if queue.front().is_some_and(|first| first.0 == self.ticket) {
+                return Poll::Ready(true);
             }
             let place = queue.iter_mut().find(|(ticket, _)| *ticket == self.ticket);
-            place.expect("we are in it").1 = Some(context.waker().clone());
+            let Some(place) = place else {
+                return Poll::Ready(false);
+            };
+            place.1 = Some(context.waker().clone());
             Poll::Pending
         })
-        .await;
+        .await
+    }
+
+    /// Takes the lease as soon as nobody has it, or whoever has it is past its time.
+    async fn leased(&self) -> bool {
+        let world = &self.tab.world;
+        loop {
+            let (now, holder) = (
+                world.now.get(),
+                world.leases.borrow().get(&self.name).copied(),
+            );
+            if holder.is_none_or(|(_, until)| until <= now) {
+                world.count(|totals| totals.leases_outlived += u64::from(holder.is_some()));
+                let lease = (self.ticket, now + LEASE);
+                world.leases.borrow_mut().insert(self.name.clone(), lease);
+                return true;
+            }
+            world.sleep(50 + world.span(50)).await;
+        }
+    }
+
+    /// Whether the lock is still ours: a page that was frozen has given it back.
+    fn held(&self) -> bool {
+        let world = &self.tab.world;
+        if world.scenario.leases {
+            let leases = world.leases.borrow();
+            let lease = leases.get(&self.name);
+            return lease
+                .is_some_and(|(ticket, until)| *ticket == self.ticket && *until > world.now.get());
+        }
+        let locks = world.locks.borrow();
+        let first = locks.get(&self.name).and_then(VecDeque::front);
+        first.is_some_and(|first| first.0 == self.ticket)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut locks = self.world.locks.borrow_mut();
-        let queue = locks.get_mut(&self.name).expect("we are in it");
-        queue.retain(|(ticket, _)| *ticket != self.ticket);
+        let world = &self.tab.world;
+        self.tab
+            .places
+            .borrow_mut()
+            .retain(|(_, ticket)| *ticket != self.ticket);
+        if world.scenario.leases {
+            let ours = |lease: &(u64, i64)| lease.0 == self.ticket;
+            if self.tab.alive.get() && world.leases.borrow().get(&self.name).is_some_and(ours) {
+                world.leases.borrow_mut().remove(&self.name);
+            }
+            return;
+        }
+        world.leave_queue(&self.name, self.ticket);
+    }
+}
+
+impl World {
+    fn leave_queue(&self, name: &str, ticket: u64) {
+        let mut locks = self.locks.borrow_mut();
+        let Some(queue) = locks.get_mut(name) else {
+            return;
+        };
+        queue.retain(|(other, _)| *other != ticket);
         let next = queue.front_mut().and_then(|(_, waker)| waker.take());
         drop(locks);
         if let Some(waker) = next {
@@ -751,12 +942,22 @@ impl World {
         fault: Fault,
         work: impl FnOnce(&Rc<Self>) -> Reply + 'static,
     ) -> Rc<Promise<Reply>> {
+        self.exchange_cookies(fault, work, |_| {})
+    }
+
+    /// `arrived` is the browser, which looks at an answer before the page does.
+    fn exchange_cookies(
+        self: &Rc<Self>,
+        fault: Fault,
+        work: impl FnOnce(&Rc<Self>) -> Reply + 'static,
+        arrived: impl FnOnce(&Reply) + 'static,
+    ) -> Rc<Promise<Reply>> {
         let (world, promise) = (Rc::clone(self), Promise::new());
         let answer = Rc::clone(&promise);
         self.spawn(None, async move {
             world.sleep(1 + world.span(300)).await;
             let reply = match fault {
-                Fault::None | Fault::Loss | Fault::Slow => work(&world),
+                Fault::None | Fault::Loss | Fault::Slow | Fault::Outage => work(&world),
                 Fault::Status(status, retry_after) => Reply::Status(status, None, retry_after),
                 Fault::Drop => Reply::Nothing,
             };
@@ -766,11 +967,13 @@ impl World {
                 0
             };
             world.sleep(1 + slow + world.span(300)).await;
-            answer.resolve(if fault == Fault::Loss {
+            let reply = if fault == Fault::Loss {
                 Reply::Nothing
             } else {
                 reply
-            });
+            };
+            arrived(&reply);
+            answer.resolve(reply);
         });
         promise
     }
@@ -778,6 +981,9 @@ impl World {
     fn refresh_fault(&self) -> Fault {
         if !self.rough.get() {
             return Fault::None;
+        }
+        if self.is_down() {
+            return Fault::Outage;
         }
         if self.scenario.losses && self.odds(10) {
             return if self.odds(50) {
@@ -810,25 +1016,32 @@ impl World {
         }
     }
 
+    fn is_down(&self) -> bool {
+        let (from, to) = self.outage;
+        self.scenario.outage && (from..to).contains(&self.now.get())
+    }
+
     /// The refresh endpoint. Every promise about refresh calls is checked here.
-    fn serve_refresh(&self, grant: usize, fate: &Rc<Cell<Fate>>) -> Reply {
+    fn serve_refresh(&self, call: &Calling, fate: &Rc<Cell<Fate>>) -> Reply {
         let (now, scenario) = (self.now.get(), &self.scenario);
         self.count(|totals| totals.refreshes += 1);
-        let mut server = self.server.borrow_mut();
-        let asked = &server.grants[grant];
-        if let Some(earlier) = asked.rotated.as_ref().map(|fate| fate.get()) {
-            // Of two senders one may be gone: a killed tab's call can arrive after its successor's.
-            let excused = earlier == Fate::Lost || fate.get() == Fate::Lost;
-            self.check(excused, || {
-                format!("credential {grant} was sent again; its first answer: {earlier:?}")
-            });
-            self.count(|totals| totals.lost += 1);
-            let family = asked.family;
-            server.end_family(family);
-            return scenario.rejection("TOKEN_REVOKED");
+        let Some(grant) = call.grant else {
+            return Reply::Status(401, None, None);
+        };
+        if scenario.outage
+            && let Some(down) = self.serve_down(grant)
+        {
+            return down;
         }
+        let mut server = self.server.borrow_mut();
+        let credential = server.grants[grant].credential;
+        let family = server.grants[grant].family;
+        if let Some(earlier) = server.fate(credential) {
+            return self.serve_again(&mut server, credential, earlier, call, fate);
+        }
+        let asked = &server.grants[grant];
         let left = asked.expires - now;
-        let over = server.families[asked.family].over;
+        let over = server.families[family].over;
         let needless = !asked.refused && left > scenario.lead() + 25 * SECOND && !over;
         self.check(!needless || scenario.jumps, || {
             format!("a needless refresh: token {grant} has {left} ms left and nobody refused it")
@@ -837,19 +1050,86 @@ impl World {
             return scenario.rejection("TOKEN_REVOKED");
         }
         if scenario.kind == Kind::Sanctum && left <= 0 {
-            self.check(!scenario.is_calm(), || {
+            self.check(!scenario.is_calm() || scenario.outage, || {
                 format!("token {grant} was not renewed in time")
             });
-            let family = asked.family;
             server.end_family(family);
             return scenario.rejection("TOKEN_EXPIRED");
         }
-        let family = asked.family;
-        server.grants[grant].rotated = Some(Rc::clone(fate));
+        let expires = now + scenario.lifetime;
+        if scenario.lazy && self.odds(50) {
+            fate.set(Fate::Arrived);
+            return Reply::Tokens(server.issue(family, credential, expires));
+        }
+        let fresh = server.rotate(family, expires);
+        server.credentials[credential].rotated = Some(Rc::clone(fate));
+        server.credentials[credential].successor = Some(fresh);
         server.grants[grant].access_dead |= scenario.rotation_kills;
-        let fresh = server.issue(family, now + scenario.lifetime);
         self.note(|| format!("          server: rotated {grant} to {fresh}"));
         Reply::Tokens(fresh)
+    }
+
+    /// A credential that was rotated before. Only a lost answer is an excuse for that.
+    fn serve_again(
+        &self,
+        server: &mut Server,
+        credential: usize,
+        earlier: Fate,
+        call: &Calling,
+        fate: &Rc<Cell<Fate>>,
+    ) -> Reply {
+        // Of two senders one may be gone: a killed tab's call can arrive after its successor's.
+        let excused = match earlier {
+            Fate::Lost => true,
+            Fate::Late(at) => call.sent <= at,
+            Fate::OnItsWay | Fate::Arrived => fate.get() == Fate::Lost,
+        };
+        self.check(excused, || {
+            format!("credential {credential} was sent again; its first answer: {earlier:?}")
+        });
+        self.count(|totals| totals.lost += 1);
+        let successor = server.credentials[credential].successor;
+        let unused = |grant: &usize| server.fate(server.grants[*grant].credential).is_none();
+        let family = call.grant.map_or(0, |grant| server.grants[grant].family);
+        let over = server.families[family].over;
+        if let Some(grant) = successor.filter(unused)
+            && self.scenario.grace
+            && !over
+        {
+            self.count(|totals| totals.second_chances += 1);
+            self.note(|| format!("          server: gives {grant} once more"));
+            server.credentials[credential].rotated = Some(Rc::clone(fate));
+            return Reply::Tokens(grant);
+        }
+        if earlier == Fate::Lost && !over {
+            server.families[family].lost = Some(credential);
+        }
+        server.end_family(family);
+        self.scenario.rejection("TOKEN_REVOKED")
+    }
+
+    /// 2.10, 2.12: all tabs together call no more often than one of them may.
+    fn serve_down(&self, grant: usize) -> Option<Reply> {
+        let (now, down) = (self.now.get(), self.is_down());
+        let mut server = self.server.borrow_mut();
+        let family = server.family_of(grant);
+        let pause = match family.failures {
+            0 => 0,
+            1 => SECOND,
+            more => ((30 * SECOND) << (more - 2).min(8)).min(5 * MINUTE),
+        };
+        let waited = now - family.failed_at;
+        self.check(family.failures == 0 || waited >= pause, || {
+            format!("a probe after {waited} ms, and {pause} was the pause")
+        });
+        self.count(|totals| totals.probes += u64::from(family.failures > 1));
+        if !down {
+            family.failures = 0;
+            return None;
+        }
+        family.failures += 1;
+        family.failed_at = now;
+        Some(Reply::Status(503, None, None))
     }
 
     fn serve_resource(&self, grant: Option<usize>, always_401: bool) -> Reply {
@@ -858,7 +1138,7 @@ impl World {
             return Reply::Status(401, None, None);
         };
         let whim = self.rough.get() && self.scenario.refusals && self.odds(3);
-        if whim && self.scenario.kind == Kind::Rotating {
+        if whim && self.scenario.kind != Kind::Sanctum {
             server.grants[grant].access_dead = true;
         }
         let reply = server.resource(grant, self.now.get(), self.scenario.kind);
@@ -881,6 +1161,8 @@ enum Fault {
     Loss,
     /// The answer comes after the client has given up.
     Slow,
+    /// The server knows that it is down.
+    Outage,
 }
 
 impl Scenario {
@@ -888,16 +1170,21 @@ impl Scenario {
         match self.kind {
             Kind::Rotating => Reply::Status(400, Some("invalid_grant"), None),
             Kind::Sanctum => Reply::Status(401, Some(code), None),
+            Kind::Cookie => Reply::Status(401, None, None),
         }
     }
 }
 
-fn access(grant: usize) -> String {
-    format!("access-{grant}")
+/// A refresh call as the server gets it.
+#[derive(Clone, Copy, Debug)]
+struct Calling {
+    /// The token that the caller has, or its cookie.
+    grant: Option<usize>,
+    sent: i64,
 }
 
-/// The grant that a token belongs to.
-fn grant_of(token: &Secret) -> usize {
+/// The number of the grant or credential that a token stands for.
+fn number_in(token: &Secret) -> usize {
     let (_, number) = token.reveal().split_once('-').expect("one of our tokens");
     number.parse().expect("one of our tokens")
 }
@@ -916,15 +1203,35 @@ struct Tab {
     naps: Cell<u32>,
     /// Tasks that became ready while it was frozen.
     parked: RefCell<Vec<usize>>,
+    /// Where its session is kept.
+    kept: Kept,
+    /// The locks that it holds or waits for.
+    places: RefCell<Vec<(String, u64)>>,
+    /// The answers that it waits for.
+    awaited: RefCell<Vec<Rc<Cell<Fate>>>>,
+    /// Who should be signed in here, and who no longer, where each tab has a session of its own.
+    expected: RefCell<Option<String>>,
+    gone: RefCell<BTreeSet<String>>,
+    /// Logins that ended here because the newest token was out of reach.
+    stranded: RefCell<BTreeSet<String>>,
 }
 
 impl Tab {
-    fn open(world: &Rc<World>) -> Rc<Self> {
-        let sanctum = world.scenario.kind == Kind::Sanctum;
+    /// A tab; in sessionStorage it begins with a copy of what its opener has.
+    fn open(world: &Rc<World>, opener: Option<&Rc<Self>>) -> Rc<Self> {
+        let kind = world.scenario.kind;
         let config = Config {
-            access_token_refreshes: sanctum,
-            codes_in_body: sanctum,
+            access_token_refreshes: kind == Kind::Sanctum,
+            codes_in_body: kind == Kind::Sanctum,
+            cookie_refreshes: kind == Kind::Cookie,
             ..Config::default()
+        };
+        let copied = |opener: &Rc<Self>| opener.kept.borrow().clone();
+        let kept = if world.scenario.copies {
+            world.count(|totals| totals.copied += u64::from(opener.is_some()));
+            Rc::new(RefCell::new(opener.and_then(copied)))
+        } else {
+            Rc::clone(&world.record)
         };
         let tab = Rc::new(Self {
             id: world.tabs.borrow().len(),
@@ -936,12 +1243,30 @@ impl Tab {
             frozen: Cell::new(false),
             naps: Cell::new(0),
             parked: RefCell::default(),
+            kept,
+            places: RefCell::default(),
+            awaited: RefCell::default(),
+            expected: RefCell::new(opener.and_then(|opener| opener.expected.borrow().clone())),
+            gone: RefCell::default(),
+            stranded: RefCell::new(
+                opener.map_or_else(BTreeSet::new, |opener| opener.stranded.borrow().clone()),
+            ),
         });
         world.tabs.borrow_mut().push(Rc::clone(&tab));
-        let stored = world.stored.borrow().clone();
+        let stored = tab.stored();
         tab.with(|policy| policy.load(&stored, world.clocks()));
+        tab.forget_the_dead();
+        tab.note(|| format!("opens as {:?} with {:?}", tab.sid(), tab.grant()));
         tab.on_timer();
         tab
+    }
+
+    /// What storage holds, as this tab sees it.
+    fn stored(&self) -> Stored {
+        Stored {
+            record: self.kept.borrow().clone(),
+            tombstones: self.world.tombstones.borrow().clone(),
+        }
     }
 
     fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
@@ -954,7 +1279,7 @@ impl Tab {
 
     /// Borrows the policy for one change, hears its news and arms the timer.
     fn with<T>(self: &Rc<Self>, act: impl FnOnce(&mut Policy) -> T) -> T {
-        let mut before = self.sid();
+        let (mut before, credential) = (self.sid(), self.credential());
         let (value, rearm) = {
             let mut policy = self.policy.borrow_mut();
             (act(&mut policy), policy.take_rearm())
@@ -963,9 +1288,8 @@ impl Tab {
             let output = self.policy.borrow_mut().poll_output();
             let Some(output) = output else { break };
             if let Output::Event(event) = output {
-                self.hear(&event, before.as_deref());
-                if event == Event::UserChanged {
-                    // What else there is to tell concerns the login that was adopted.
+                self.hear(&event, before.as_deref(), credential);
+                if matches!(event, Event::UserChanged | Event::SignedIn { .. }) {
                     before = self.sid();
                 }
             }
@@ -977,26 +1301,72 @@ impl Tab {
     }
 
     /// Nobody is told that a session is over unless it is.
-    fn hear(&self, event: &Event, sid: Option<&str>) {
+    fn hear(&self, event: &Event, sid: Option<&str>, credential: Option<usize>) {
         self.note(|| format!("{event:?} (was {sid:?})"));
         let Some(sid) = sid else { return };
         match event {
             Event::Refreshed {
                 elsewhere: true, ..
             } => self.world.count(|totals| totals.adopted += 1),
-            Event::ReauthRequired(_) => {
-                let over = self.world.server.borrow_mut().is_over(sid);
-                self.world
-                    .check(over, || format!("{event:?}, but {sid} lives"));
+            Event::ReauthRequired(dead) => {
+                self.check_death(sid, *dead, credential);
             }
             Event::SignedOut { .. } | Event::UserChanged => {
-                let gone = self.world.gone.borrow().contains(sid);
-                self.world.check(gone, || {
+                self.world.check(self.is_gone(sid), || {
                     format!("{event:?}, but nobody signed out of {sid}")
                 });
             }
             _ => {}
         }
+    }
+
+    /// Nobody has to sign in again unless the server ended the session, or the newest token is where
+    /// nobody can get it.
+    fn check_death(&self, sid: &str, dead: Dead, credential: Option<usize>) {
+        let world = &self.world;
+        world.count(|totals| totals.ended += 1);
+        let over = world.server.borrow_mut().is_over(sid, world.scenario.grace);
+        let ours = credential.is_some() && credential == world.server.borrow().newest(sid);
+        let out_of_reach = world.scenario.copies && !ours && !world.is_at_hand(sid);
+        if out_of_reach {
+            self.stranded.borrow_mut().insert(sid.to_owned());
+        }
+        // A copy of a tab that was stranded is so from the start.
+        let fine = over || self.stranded.borrow().contains(sid);
+        world.check(fine, || {
+            format!("ReauthRequired({dead:?}), but {sid} lives")
+        });
+        // The credential in hand was refused because an answer got lost. A copy of a tab cannot know,
+        // and where a server does not always rotate, a later answer says that all is well.
+        let knows = !world.scenario.copies && !world.scenario.lazy;
+        let ours = self.credential();
+        let lost = world
+            .server
+            .borrow()
+            .find(sid)
+            .and_then(|family| family.lost);
+        if ours.is_some() && ours == lost && knows {
+            world.count(|totals| totals.lost_responses += 1);
+            world.check(dead == Dead::LostResponse, || {
+                format!("told {dead:?}, and it was an answer that got lost")
+            });
+        }
+    }
+
+    /// Somebody signed out of this login, or it was replaced here.
+    fn is_gone(&self, sid: &str) -> bool {
+        self.world.gone.borrow().contains(sid) || self.gone.borrow().contains(sid)
+    }
+
+    /// The refresh credential that this tab has; a cookie is nobody's own.
+    fn credential(&self) -> Option<usize> {
+        let session = self.session()?;
+        let token = match self.world.scenario.kind {
+            Kind::Rotating => session.refresh_token,
+            Kind::Sanctum => session.access_token,
+            Kind::Cookie => None,
+        };
+        token.as_ref().map(number_in)
     }
 
     fn session(&self) -> Option<Session> {
@@ -1010,43 +1380,73 @@ impl Tab {
             .map(|session| session.sid.clone())
     }
 
+    /// The access token that a request of this tab carries.
     fn grant(&self) -> Option<usize> {
+        if self.world.scenario.kind == Kind::Cookie {
+            return self.world.jar.get();
+        }
         self.session()
-            .and_then(|session| session.access_token.as_ref().map(grant_of))
+            .and_then(|session| session.access_token.as_ref().map(number_in))
     }
 
     // Storage.
 
     fn read_storage(self: &Rc<Self>) {
-        let stored = self.world.stored.borrow().clone();
-        self.with(|policy| policy.adopt(&stored, self.world.clocks()));
+        let stored = self.stored();
+        self.take_over(|policy| policy.adopt(&stored, self.world.clocks()));
+        self.forget_the_dead();
+    }
+
+    /// What is over is over, even when its tombstone will be forgotten one day.
+    fn forget_the_dead(&self) {
+        for tombstone in self.world.tombstones.borrow().iter() {
+            self.forget(&tombstone.sid);
+        }
+    }
+
+    /// What storage says may end the session: then this tab's own record of it goes as well.
+    fn take_over<T>(self: &Rc<Self>, act: impl FnOnce(&mut Policy) -> T) -> T {
+        let before = self.sid();
+        let value = self.with(act);
+        if let Some(over) = before.filter(|before| self.sid().as_ref() != Some(before)) {
+            self.forget(&over);
+        }
+        value
     }
 
     fn write_storage(self: &Rc<Self>) {
+        self.keep_record();
+        self.hint();
+    }
+
+    fn keep_record(&self) {
         let mut record = self.policy.borrow().record();
         if let Some(record) = &mut record {
             record.session.deadline = None;
-            self.world.stored.borrow_mut().record = Some(record.clone());
-            self.hint();
+            self.kept.replace(Some(record.clone()));
+        }
+    }
+
+    fn forget(&self, sid: &str) {
+        let mut kept = self.kept.borrow_mut();
+        if kept
+            .as_ref()
+            .is_some_and(|record| record.session.sid == sid)
+        {
+            *kept = None;
         }
     }
 
     fn bury(&self, sid: &str, dead: Option<Dead>) {
-        let mut stored = self.world.stored.borrow_mut();
-        let stored_sid = stored
-            .record
-            .as_ref()
-            .map(|record| record.session.sid.as_str());
-        if stored_sid == Some(sid) {
-            stored.record = None;
-        }
+        self.forget(sid);
         let tombstone = Tombstone {
             sid: sid.to_owned(),
             dead,
             ..Tombstone::default()
         };
-        stored.tombstones.insert(0, tombstone);
-        stored.tombstones.truncate(8);
+        let mut tombstones = self.world.tombstones.borrow_mut();
+        tombstones.insert(0, tombstone);
+        tombstones.truncate(8);
     }
 
     /// Tells the other tabs to look; they hear of it late or never.
@@ -1144,24 +1544,78 @@ impl Tab {
 
     async fn refresh_once(self: &Rc<Self>, wanted: Generation) {
         let Some(sid) = self.sid() else { return };
-        let place = Place::queue(&self.world, &sid);
+        let place = Place::queue(self, self.lock_name(&sid));
         let granted = self.world.within(PATIENCE, place.granted()).await;
         self.read_storage();
-        if granted.is_none() {
-            self.world.count(|totals| totals.kept_out += 1);
-            self.with(Policy::refresh_not_started);
+        if granted != Some(true) {
+            return self.kept_out(wanted);
+        }
+        if self.world.scenario.copies && !self.catch_up(&sid, wanted).await {
             return;
+        }
+        if !place.held() {
+            return self.kept_out(wanted);
         }
         let plan = self.with(|policy| policy.plan_refresh(wanted, self.world.clocks(), true));
         if let Some(plan) = plan {
             // The write-ahead marker, without a hint.
-            let record = self.policy.borrow().record();
-            if let Some(mut record) = record.filter(|_| plan.known.is_none()) {
-                record.session.deadline = None;
-                self.world.stored.borrow_mut().record = Some(record);
+            if plan.known.is_none() {
+                self.keep_record();
             }
             self.call_with_deadline(plan).await;
         }
+    }
+
+    /// One lock per login, so that copies of one login wait for each other and nobody else; but there is
+    /// only one cookie jar.
+    fn lock_name<'a>(&self, sid: &'a str) -> &'a str {
+        if self.world.scenario.kind == Kind::Cookie {
+            return "the jar";
+        }
+        sid
+    }
+
+    fn kept_out(self: &Rc<Self>, wanted: Generation) {
+        self.world.count(|totals| totals.kept_out += 1);
+        self.with(|policy| policy.refresh_not_started(wanted));
+    }
+
+    /// Asks the copies of this tab for the newest token if that is not here (behaviour.md 5.9). False =
+    /// it is not to be had.
+    async fn catch_up(self: &Rc<Self>, sid: &str, wanted: Generation) -> bool {
+        let noted = self.world.ledger.borrow().get(sid).copied();
+        if !self.policy.borrow().is_behind(noted) {
+            return true;
+        }
+        self.world.sleep(self.world.span(HANDOVER)).await;
+        self.read_storage();
+        for peer in self.world.awake_tabs() {
+            // Somebody may have signed in here meanwhile.
+            let same = |tab: &Rc<Self>| tab.sid().as_deref() == Some(sid);
+            let newer = !peer.policy.borrow().is_behind(noted);
+            if peer.id != self.id && newer && same(&peer) && same(self) {
+                let record = peer.policy.borrow().record();
+                let stored = Stored {
+                    record,
+                    ..self.stored()
+                };
+                self.take_over(|policy| policy.adopt(&stored, self.world.clocks()));
+                self.keep_record();
+            }
+        }
+        if self.sid().as_deref() != Some(sid) {
+            return false;
+        }
+        let noted = self.world.ledger.borrow().get(sid).copied();
+        if !self.policy.borrow().is_behind(noted) {
+            self.world.count(|totals| totals.handed_over += 1);
+            return true;
+        }
+        self.world.count(|totals| totals.left_behind += 1);
+        let clocks = self.world.clocks();
+        let commit = self.with(|policy| policy.left_behind(wanted, clocks, 0.25));
+        self.obey(commit);
+        false
     }
 
     /// Calls the server for as long as patience lasts; tokens that come later are still committed.
@@ -1173,7 +1627,7 @@ impl Tab {
         let flight = self.launch(plan.clone(), sent);
         let landed = self.world.within(PATIENCE, flight.landed()).await;
         if let Some((answer, parcel)) = landed {
-            parcel.arrive(&answer);
+            parcel.arrive(&answer, self.world.now.get());
             return self.commit(&plan, answer, sent);
         }
         flight.give_up();
@@ -1181,28 +1635,82 @@ impl Tab {
     }
 
     fn launch(self: &Rc<Self>, plan: RefreshPlan, sent: Now) -> Rc<Flight> {
-        let credential = plan
-            .credential
-            .as_ref()
-            .map(grant_of)
-            .expect("a credential");
-        let (parcel, fault) = (Parcel::new(), self.world.refresh_fault());
-        self.note(|| format!("refreshes {credential}, {fault:?}"));
+        let world = &self.world;
+        let call = Calling {
+            grant: self.grant(),
+            sent: world.now.get(),
+        };
+        let (parcel, fault) = (Parcel::new(), world.refresh_fault());
+        self.note(|| format!("refreshes {:?}, {fault:?}", call.grant));
+        if world.scenario.chaos && world.rough.get() && world.odds(4) {
+            self.disturb_soon();
+        }
         let (fate, flight) = (Rc::clone(&parcel.0), Flight::new(&parcel));
-        let answer = self
-            .world
-            .exchange(fault, move |world| world.serve_refresh(credential, &fate));
-        let (tab, landing) = (Rc::clone(self), Rc::clone(&flight));
+        self.awaited.borrow_mut().push(Rc::clone(&fate));
+        let (tab, sender, browser) = (Rc::clone(self), Rc::clone(&fate), Rc::clone(self));
+        let aborted = Rc::clone(&flight);
+        let answer = world.exchange_cookies(
+            fault,
+            move |world| world.serve_refresh(&call, &sender),
+            move |reply| {
+                if !aborted.given_up.get() {
+                    browser.take_cookie(reply, &fate);
+                }
+            },
+        );
+        let landing = Rc::clone(&flight);
         self.spawn(async move {
             let reply = answer.get().await;
             let answer = tab.read_answer(&reply);
             if !landing.given_up.get() {
                 landing.land(answer, parcel);
-            } else if matches!(answer, RefreshAnswer::Tokens(_)) {
+            } else if matches!(answer, RefreshAnswer::Tokens(_))
+                && tab.world.scenario.kind != Kind::Cookie
+            {
+                tab.world.count(|totals| totals.late += 1);
+                parcel.arrive(&answer, tab.world.now.get());
                 tab.commit(&plan, answer, sent);
             }
         });
         flight
+    }
+
+    /// Kills or freezes this tab in the middle of its call.
+    fn disturb_soon(self: &Rc<Self>) {
+        let tab = Rc::clone(self);
+        self.world.spawn(None, async move {
+            let world = &tab.world;
+            world.sleep(world.span(600)).await;
+            if !world.rough.get() || !tab.alive.get() {
+                return;
+            }
+            if world.odds(50) {
+                freeze(world, &tab);
+            } else if world.living_tabs().len() > 1 {
+                replace(world, &tab);
+            }
+        });
+    }
+
+    /// The browser takes a cookie as soon as it is there, whatever the page does; if the page is gone,
+    /// perhaps. A call that was given up is aborted: its cookie could be older than the one in the jar.
+    fn take_cookie(&self, reply: &Reply, fate: &Cell<Fate>) {
+        let world = &self.world;
+        if world.scenario.kind != Kind::Cookie || !(self.alive.get() || world.odds(50)) {
+            return;
+        }
+        if let Reply::Tokens(grant) = reply {
+            world.note(|| format!("          the jar holds {grant}"));
+            world.count(|totals| totals.cookies += 1);
+            let before = world.jar.replace(Some(*grant));
+            if fate.get() == Fate::Lost {
+                fate.set(Fate::Late(world.now.get()));
+                // Nobody can keep the answer of a page that is frozen or gone from taking the place of
+                // a newer cookie.
+                let mut server = world.server.borrow_mut();
+                server.excuse(*grant, before);
+            }
+        }
     }
 
     fn read_answer(&self, reply: &Reply) -> RefreshAnswer {
@@ -1222,21 +1730,45 @@ impl Tab {
             received: self.world.clocks(),
             date: None,
         };
-        let stored = self.world.stored.borrow().clone();
-        let commit = self.with(|policy| policy.finish_refresh(plan, answer, timing, &stored, 0.25));
+        let stored = self.stored();
+        let commit =
+            self.take_over(|policy| policy.finish_refresh(plan, answer, timing, &stored, 0.25));
         self.note(|| format!("{commit:?}, now {:?}", self.grant()));
+        self.obey(commit);
+    }
+
+    fn obey(self: &Rc<Self>, commit: Commit) {
         match commit {
-            Commit::Store => self.write_storage(),
+            Commit::Store => {
+                self.write_storage();
+                self.note_rotation();
+            }
             Commit::Clear(sid, dead) => {
                 self.bury(&sid, Some(dead));
                 self.hint();
             }
-            Commit::Keep | Commit::Abandon(_) => {}
+            Commit::Abandon(sid) => self.forget(&sid),
+            Commit::Keep => {}
             Commit::Revoke(tokens) => {
                 self.world.count(|totals| totals.revoked_late += 1);
-                self.say_goodbye(tokens.access_token.as_ref());
+                let grant = tokens.access_token.as_ref().map(number_in);
+                // Copies of this tab may still be signed in: for them the answer is lost.
+                if let Some(grant) = grant.filter(|_| self.world.scenario.copies) {
+                    self.world.server.borrow_mut().throw_away(grant);
+                }
+                drop(self.say_goodbye(tokens.access_token.as_ref()));
             }
         }
+    }
+
+    /// Where every copy of this tab looks before it sends its credential.
+    fn note_rotation(&self) {
+        let Some(session) = self.session() else {
+            return;
+        };
+        let mut ledger = self.world.ledger.borrow_mut();
+        let newest = ledger.entry(session.sid).or_default();
+        *newest = (*newest).max(session.credential_since);
     }
 
     // Requests.
@@ -1268,7 +1800,8 @@ impl Tab {
             .borrow()
             .find(person)
             .is_none_or(|family| family.over);
-        let gone = world.gone.borrow().contains(person);
+        let over = over || world.is_lost(person, self);
+        let gone = self.is_gone(person);
         world.check(gone || over || outcome.is_ok(), || {
             format!("a request failed with {outcome:?} although {person} lives")
         });
@@ -1328,7 +1861,8 @@ impl Tab {
     }
 
     async fn send(self: &Rc<Self>, bearer: bool, always_401: bool) -> Reply {
-        let grant = self.grant().filter(|_| bearer);
+        let cookie = self.world.scenario.kind == Kind::Cookie;
+        let grant = self.grant().filter(|_| bearer || cookie);
         let fault = self.world.resource_fault();
         let answer = self
             .world
@@ -1371,6 +1905,22 @@ impl Tab {
 
     // People.
 
+    /// Where tokens are cookies, the answer of a refresh under way would take the place of the new ones:
+    /// it has to be in first.
+    fn sign_in_soon(self: &Rc<Self>, person: &'static str) {
+        if self.world.scenario.kind != Kind::Cookie {
+            return self.sign_in(person);
+        }
+        let tab = Rc::clone(self);
+        self.spawn(async move {
+            let place = Place::queue(&tab, "the jar");
+            let granted = tab.world.within(PATIENCE, place.granted()).await;
+            if granted == Some(true) && place.held() && tab.world.rough.get() {
+                tab.sign_in(person);
+            }
+        });
+    }
+
     fn sign_in(self: &Rc<Self>, person: &str) {
         let world = Rc::clone(&self.world);
         let sid = format!("{person}-{}", world.server.borrow().families.len());
@@ -1383,14 +1933,31 @@ impl Tab {
             date: None,
         };
         let tokens = world.token_set(grant);
-        let former = world.expected.replace(Some(sid.clone()));
-        world.gone.borrow_mut().extend(former);
-        world.gone.borrow_mut().extend(self.sid());
+        let former = self.expected().replace(Some(sid.clone()));
+        let gone = if world.scenario.copies {
+            &self.gone
+        } else {
+            &world.gone
+        };
+        gone.borrow_mut().extend(former);
+        gone.borrow_mut().extend(self.sid());
+        world.jar.set(Some(grant));
+        world.count(|totals| totals.sign_ins += 1);
         self.note(|| format!("{sid} signs in with {grant}"));
-        self.with(|policy| policy.sign_in(sid, tokens, timing, true));
+        let remember = !world.scenario.copies;
+        self.with(|policy| policy.sign_in(sid, tokens, timing, remember));
         self.write_storage();
         // Once the policy has seen its record there, it also notices when the record goes.
         self.read_storage();
+    }
+
+    /// Who should be signed in where this tab keeps its session.
+    fn expected(&self) -> &RefCell<Option<String>> {
+        if self.world.scenario.copies {
+            &self.expected
+        } else {
+            &self.world.expected
+        }
     }
 
     /// Signs out with the newest token that this browser has.
@@ -1400,33 +1967,57 @@ impl Tab {
         self.note(|| format!("{sid} signs out"));
         self.world.count(|totals| totals.sign_outs += 1);
         self.world.gone.borrow_mut().insert(sid.clone());
-        for family in &mut self.world.server.borrow_mut().families {
-            family.signed_out |= family.sid == sid;
-        }
-        let mut expected = self.world.expected.borrow_mut();
-        if expected.as_ref() == Some(&sid) {
-            *expected = None;
-        }
-        drop(expected);
+        self.world.nobody_expects(&sid);
+        // The server does not know whom a copy's spent token belongs to, unless it keeps families.
+        let known = !self.world.scenario.copies
+            || self.world.scenario.logout_ends_family
+            || self.credential() == self.world.server.borrow().newest(&sid);
         let session = self.with(|policy| policy.sign_out(self.world.clocks()));
         self.bury(&sid, None);
         self.hint();
-        if let Some(session) = session {
-            self.say_goodbye(session.access_token.as_ref());
+        let Some(session) = session else { return };
+        if self.world.scenario.kind != Kind::Cookie {
+            if known {
+                self.world.note_sign_out(&sid);
+            }
+            drop(self.say_goodbye(session.access_token.as_ref()));
+            return;
         }
+        // The answer of a refresh under way would put new cookies in place after the server has ended
+        // the old ones.
+        let tab = Rc::clone(self);
+        self.spawn(async move {
+            let place = Place::queue(&tab, "the jar");
+            tab.world.within(PATIENCE, place.granted()).await;
+            if tab.sid().is_none() {
+                tab.world.note_sign_out(&sid);
+                tab.say_goodbye(None).get().await;
+            }
+        });
     }
 
     /// Best effort, and with keepalive: it goes on when the tab is gone.
-    fn say_goodbye(&self, token: Option<&Secret>) {
-        let grant = token.map(grant_of).expect("a token");
-        drop(self.world.exchange(Fault::None, move |world| {
-            let now = world.now.get();
-            world
-                .server
-                .borrow_mut()
-                .log_out(grant, now, &world.scenario);
-            Reply::Status(204, None, None)
-        }));
+    fn say_goodbye(&self, token: Option<&Secret>) -> Rc<Promise<Reply>> {
+        let world = &self.world;
+        let cookie = world
+            .jar
+            .get()
+            .filter(|_| world.scenario.kind == Kind::Cookie);
+        let grant = token.map(number_in).or(cookie);
+        let jar = Rc::clone(world);
+        world.exchange_cookies(
+            Fault::None,
+            move |world| {
+                let now = world.now.get();
+                if let Some(grant) = grant {
+                    let mut server = world.server.borrow_mut();
+                    server.log_out(grant, now, &world.scenario);
+                }
+                Reply::Status(204, None, None)
+            },
+            // The answer takes the cookie away, whoever's it is by then.
+            move |_| jar.jar.set(None),
+        )
     }
 }
 
@@ -1475,10 +2066,17 @@ impl Flight {
 
 impl World {
     fn token_set(&self, grant: usize) -> TokenSet {
-        let refresh = (self.scenario.kind == Kind::Rotating).then(|| format!("refresh-{grant}"));
+        let kind = self.scenario.kind;
+        let server = self.server.borrow();
+        let credential = server.grants[grant].credential;
+        // A server that does not rotate this time gives no refresh token.
+        let mut grants = server.grants.iter();
+        let rotated = grants.position(|grant| grant.credential == credential) == Some(grant);
+        let secret = |name: &str, number: usize| Secret::new(format!("{name}-{number}"));
         TokenSet {
-            access_token: Some(Secret::new(access(grant)).expect("a token")),
-            refresh_token: refresh.and_then(Secret::new),
+            access_token: secret("access", grant).filter(|_| kind != Kind::Cookie),
+            refresh_token: secret("refresh", credential)
+                .filter(|_| kind == Kind::Rotating && rotated),
             lifetimes: Lifetimes {
                 relative: Some(self.scenario.lifetime),
                 ..Lifetimes::default()
@@ -1486,6 +2084,34 @@ impl World {
             refresh_lifetime: None,
             subject: None,
         }
+    }
+
+    fn note_sign_out(&self, sid: &str) {
+        for family in &mut self.server.borrow_mut().families {
+            family.signed_out |= family.sid == sid;
+        }
+    }
+
+    fn nobody_expects(&self, sid: &str) {
+        let tabs = self.tabs.borrow();
+        let all = tabs.iter().map(|tab| &tab.expected);
+        for expected in all.chain([&self.expected]) {
+            let mut expected = expected.borrow_mut();
+            *expected = expected.take().filter(|other| other != sid);
+        }
+    }
+
+    fn awake_tabs(&self) -> Vec<Rc<Tab>> {
+        let mut tabs = self.living_tabs();
+        tabs.retain(|tab| !tab.frozen.get());
+        tabs
+    }
+
+    /// Whether a tab that is awake has the newest credential of this login.
+    fn is_at_hand(&self, sid: &str) -> bool {
+        let newest = self.server.borrow().newest(sid);
+        let has = |tab: &Rc<Tab>| tab.sid().as_deref() == Some(sid) && tab.credential() == newest;
+        self.awake_tabs().iter().any(has)
     }
 }
 
@@ -1502,12 +2128,15 @@ impl Drop for OpenRequest {
 
 /// Everything that happens to the browser: a rough time, a rest, and the reckoning.
 async fn direct(world: Rc<World>) {
-    let first = Tab::open(&world);
+    let first = Tab::open(&world, None);
     first.sign_in("ada");
     for _ in 1..world.scenario.tabs {
-        Tab::open(&world);
+        Tab::open(&world, Some(&first));
     }
-    let rough_until = world.now.get() + 3 * world.scenario.lifetime;
+    let mut rough_until = world.now.get() + 3 * world.scenario.lifetime;
+    if world.scenario.outage {
+        rough_until = rough_until.max(world.outage.1 + MINUTE);
+    }
     while world.now.get() < rough_until {
         world
             .sleep(1 + world.span(world.scenario.lifetime / 4))
@@ -1533,12 +2162,11 @@ fn disturb(world: &Rc<World>) {
     let tab = &tabs[world.below(tabs.len())];
     match world.below(12) {
         0 if scenario.people => tab.sign_out_soon(),
-        1 | 2 if scenario.people && tab.sid().is_none() && !tab.frozen.get() => tab.sign_in("ada"),
-        3 if scenario.people && !tab.frozen.get() => tab.sign_in("grace"),
-        4 if scenario.chaos && tabs.len() > 1 => {
-            kill(world, tab);
-            Tab::open(world);
+        1 | 2 if scenario.people && tab.sid().is_none() && !tab.frozen.get() => {
+            tab.sign_in_soon("ada");
         }
+        3 if scenario.people && !tab.frozen.get() => tab.sign_in_soon("grace"),
+        4 if scenario.chaos && tabs.len() > 1 => replace(world, tab),
         5 | 6 if scenario.chaos => freeze(world, tab),
         7 if scenario.chaos => thaw(world, tab),
         8 if scenario.jumps => {
@@ -1550,7 +2178,8 @@ fn disturb(world: &Rc<World>) {
             world.note(|| format!("          server: ends family {ended}"));
             world.server.borrow_mut().end_family(ended);
         }
-        10 if !tab.frozen.get() => tab.wake_up(),
+        10 if !tab.frozen.get() && !scenario.outage => tab.wake_up(),
+        11 if scenario.copies && tabs.len() < 5 => drop(Tab::open(world, Some(tab))),
         _ => {}
     }
 }
@@ -1568,12 +2197,20 @@ impl Tab {
     }
 }
 
+/// Kills a tab and opens another.
+fn replace(world: &Rc<World>, tab: &Rc<Tab>) {
+    kill(world, tab);
+    let tabs = world.living_tabs();
+    Tab::open(world, Some(&tabs[world.below(tabs.len())]));
+}
+
 fn kill(world: &Rc<World>, tab: &Rc<Tab>) {
     world.note(|| format!("tab {} is killed", tab.id));
     world.count(|totals| totals.kills += u64::from(world.rough.get()));
     tab.alive.set(false);
     tab.frozen.set(false);
     tab.running.replace(None);
+    tab.give_up_answers();
     world.drop_tasks(|owner| owner == Some(tab.id));
 }
 
@@ -1582,12 +2219,30 @@ fn freeze(world: &Rc<World>, tab: &Rc<Tab>) {
     world.count(|totals| totals.freezes += 1);
     tab.naps.set(tab.naps.get() + 1);
     tab.frozen.set(true);
+    // A page that is frozen gives its locks back; the others may well try what it is trying.
+    tab.give_up_answers();
+    if !world.scenario.leases {
+        for (name, ticket) in tab.places.take() {
+            world.leave_queue(&name, ticket);
+        }
+    }
     let (world, tab) = (Rc::clone(world), Rc::clone(tab));
     let nap = world.span(world.scenario.lifetime);
     world.clone().spawn(None, async move {
         world.sleep(nap).await;
         thaw(&world, &tab);
     });
+}
+
+impl Tab {
+    /// What it waits for counts as lost from now on.
+    fn give_up_answers(&self) {
+        for fate in self.awaited.take() {
+            if fate.get() == Fate::OnItsWay {
+                fate.set(Fate::Lost);
+            }
+        }
+    }
 }
 
 fn thaw(world: &Rc<World>, tab: &Rc<Tab>) {
@@ -1617,24 +2272,44 @@ async fn recover(world: &Rc<World>) {
 
 /// What must hold in the end: everybody who should be signed in is, and nobody else.
 async fn reckon(world: &Rc<World>) {
-    let expected = world.expected.borrow().clone();
-    let over = expected.as_ref().is_some_and(|sid| {
-        let server = world.server.borrow();
-        server.find(sid).is_some_and(|family| family.over)
-    });
     for tab in world.living_tabs() {
-        let promise = tab.promise({
-            let (tab, expected) = (Rc::clone(&tab), expected.clone());
-            move |_| async move { reckon_tab(&tab, expected.as_deref(), over).await }
+        let expected = tab.expected().borrow().clone();
+        let over = expected
+            .as_deref()
+            .is_some_and(|sid| world.is_lost(sid, &tab));
+        let promise = tab.promise(move |tab| async move {
+            reckon_tab(&tab, expected.as_deref(), over).await;
         });
         promise.get().await;
     }
-    let stored = world.stored.borrow().record.clone();
-    let stored = stored.map(|record| record.session.sid);
-    world.check(over || stored == expected, || {
-        format!("storage holds {stored:?}, it should hold {expected:?}")
-    });
+    for tab in world.living_tabs() {
+        let expected = tab.expected().borrow().clone();
+        let over = expected
+            .as_deref()
+            .is_some_and(|sid| world.is_lost(sid, &tab));
+        let kept = tab
+            .kept
+            .borrow()
+            .as_ref()
+            .map(|record| record.session.sid.clone());
+        world.check(over || kept == expected, || {
+            format!("storage holds {kept:?}, it should hold {expected:?}")
+        });
+    }
     reckon_server(world);
+}
+
+impl World {
+    /// Nobody in this tab can go on with this login: the server ended it, or its newest token went with a tab.
+    fn is_lost(&self, sid: &str, tab: &Tab) -> bool {
+        let over = self
+            .server
+            .borrow()
+            .find(sid)
+            .is_some_and(|family| family.over);
+        let out_of_reach = self.scenario.copies && !self.is_at_hand(sid);
+        over || out_of_reach || tab.stranded.borrow().contains(sid)
+    }
 }
 
 async fn reckon_tab(tab: &Rc<Tab>, expected: Option<&str>, over: bool) {
@@ -1662,21 +2337,26 @@ fn reckon_server(world: &World) {
     let server = world.server.borrow();
     for (id, grant) in server.grants.iter().enumerate() {
         let family = &server.families[grant.family];
-        let lost = server
-            .grants
-            .iter()
-            .any(|other| other.family == grant.family && is_lost(other));
+        let rotated = |grant: &Grant| server.fate(grant.credential);
+        let lost = server.grants.iter().any(|other| {
+            let fate = rotated(other);
+            other.family == grant.family && fate.is_some_and(|fate| fate != Fate::Arrived)
+        });
         let expired = world.scenario.kind == Kind::Sanctum && grant.expires <= world.now.get();
-        let usable = grant.rotated.is_none() && !expired;
+        let usable = rotated(grant).is_none() && !expired;
         world.check(!family.signed_out || family.over || lost || !usable, || {
             format!("token {id} of {} outlived the sign-out", family.sid)
         });
+        // The cookie that the browser has is one that nobody can get rid of but the server.
+        let kept = world.scenario.kind == Kind::Cookie && world.jar.get() == Some(id);
+        world.check(
+            !kept || !family.signed_out || family.over || !usable,
+            || {
+                format!(
+                    "the cookie {id} of {} is alive after the sign-out",
+                    family.sid
+                )
+            },
+        );
     }
-}
-
-fn is_lost(grant: &Grant) -> bool {
-    grant
-        .rotated
-        .as_ref()
-        .is_some_and(|fate| fate.get() != Fate::Arrived)
 }

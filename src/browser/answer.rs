@@ -296,14 +296,16 @@ fn build(inner: &Inner, call: &Call<'_>) -> Result<Request, JsValue> {
     if let Some(token) = call.bearer {
         headers.set("Authorization", &["Bearer ", token].concat())?;
     }
-    if let Some(key) = &options.api_key {
+    // Key and CSRF token are for the auth server; an endpoint elsewhere gets neither (behaviour.md 6.22).
+    let home = options.is_home(call.url);
+    if let Some(key) = options.api_key.as_ref().filter(|_| home) {
         headers.set(options.preset.key_header, key.reveal())?;
     }
     // No other site's page can send this header without being asked by CORS first.
     if options.csrf.is_some() {
         headers.set("X-Requested-With", "XMLHttpRequest")?;
     }
-    if let Some((header, token)) = inner.csrf_token().filter(|_| call.method != "GET") {
+    if let Some((header, token)) = inner.csrf_token().filter(|_| home && call.method != "GET") {
         // A cookie can hold what a header cannot: then the server asks for another one.
         drop(headers.set(header, &token));
     }

@@ -50,11 +50,13 @@ impl Core {
     }
 
     /// Signs in with credentials.
+    #[allow(clippy::needless_pass_by_value, reason = "JavaScript hands it over")]
     pub fn login(&self, credentials: Object, remember: bool) -> Promise {
         self.entrance(Door::Login, &credentials, remember)
     }
 
     /// Creates an account and signs in.
+    #[allow(clippy::needless_pass_by_value, reason = "JavaScript hands it over")]
     pub fn register(&self, details: Object, remember: bool) -> Promise {
         self.entrance(Door::Register, &details, remember)
     }

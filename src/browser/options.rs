@@ -185,6 +185,12 @@ impl Options {
         }
     }
 
+    /// Whether a URL is of the auth server's own origin.
+    pub(super) fn is_home(&self, url: &str) -> bool {
+        let home = self.home.as_ref().map(String::from);
+        home.is_some_and(|home| url.starts_with(&home))
+    }
+
     /// Whether auth calls take cookies along.
     pub(super) fn uses_cookies(&self) -> bool {
         self.carrier == Carrier::Cookie
@@ -507,7 +513,7 @@ fn read_login_url(object: &Object) -> Checked<Option<Url>> {
 fn adapter(value: &JsValue) -> Option<Object> {
     let methods = ["getItem", "setItem", "removeItem"];
     let has = |name: &&str| js::get(value, name).is_function();
-    let fits = value.is_object() && methods.iter().all(|name| has(name));
+    let fits = value.is_object() && methods.iter().all(has);
     fits.then(|| value.clone().unchecked_into())
 }
 

@@ -6,9 +6,7 @@ use super::clock::{self, Alarm};
 use super::inner::Inner;
 use super::js;
 use super::tabs::{Lock, WaitedTooLong};
-use crate::policy::{
-    Carrier, Commit, Failure, Generation, Policy, RefreshAnswer, RefreshPlan, Timing,
-};
+use crate::policy::{Carrier, Commit, Failure, Generation, RefreshAnswer, RefreshPlan, Timing};
 use js_sys::{Object, Promise};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -124,7 +122,7 @@ impl Inner {
             return false;
         }
         if !caught_up || !held() {
-            self.with(Policy::refresh_not_started);
+            self.with(|policy| policy.refresh_not_started(wanted));
             return true;
         }
         if ready {

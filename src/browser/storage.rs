@@ -26,6 +26,8 @@ pub(super) struct Storage {
     session: Option<web_sys::Storage>,
     local: Option<web_sys::Storage>,
     corrupt: Cell<bool>,
+    /// A session may be without an access token: it may be in a cookie.
+    tokenless: bool,
 }
 
 /// What was read: for the policy, and the person as the server described them.
@@ -60,6 +62,7 @@ impl Storage {
             key: options.key.clone(),
             place: options.place,
             corrupt: Cell::new(false),
+            tokenless: options.policy.cookie_refreshes,
         }
     }
 
@@ -118,7 +121,7 @@ impl Storage {
     /// What a copy of this tab handed over. It is no better than what is found in storage.
     pub(super) fn read_copy(&self, text: &JsString) -> Option<Found> {
         let body = JsBody::parse(text).filter(|body| !is_newer(body))?;
-        let record = Record::read(&body)?;
+        let record = Record::read(&body, self.tokenless)?;
         let ours = body.text("for").as_deref() == Some(self.binding.as_str());
         ours.then(|| Found {
             stored: Stored {
@@ -209,7 +212,7 @@ impl Storage {
             return None;
         }
         let Some((body, mut record)) = body.and_then(|body| {
-            let record = Record::read(&body)?;
+            let record = Record::read(&body, self.tokenless)?;
             Some((body, record))
         }) else {
             drop(storage.remove_item(&self.key));

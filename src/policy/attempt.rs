@@ -112,7 +112,8 @@ impl Policy {
     /// What the answer of a sent request means. Re-read storage and [`Policy::adopt`] first when the
     /// status is 401: another tab may have refreshed (behaviour.md 3.12).
     pub fn on_response(&mut self, attempt: &mut Attempt, answer: Answer<'_>, now: Now) -> Verdict {
-        if self.config.csrf && answer.status == 419 && answer.replayable && !attempt.primed {
+        let unprimed = answer.status == 419 && !attempt.primed && !answer.redirected_away;
+        if self.config.csrf && unprimed && answer.replayable {
             attempt.primed = true;
             return Verdict::Prime;
         }
@@ -192,6 +193,12 @@ impl Policy {
             .session
             .as_ref()
             .is_some_and(|session| self.can_refresh(session));
+        // A copy of this tab may have rotated it, and goes on: this one is at its end, and was told.
+        let alone = |session: &Session| session.dead && !session.remember;
+        if self.session.as_ref().is_some_and(alone) {
+            self.token_refused(now);
+            return Verdict::Done;
+        }
         if !may_rotate {
             self.revoked(now);
             return Verdict::Over(Dead::Revoked);

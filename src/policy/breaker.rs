@@ -45,6 +45,10 @@ pub struct Breaker {
     lifted: i64,
     /// When the pause began, as far as this tab knows. Not stored.
     since: i64,
+    /// Answers in a row that asked for patience without saying how much. Not stored.
+    waits: u32,
+    /// When a storm was over: what was noted before no longer counts. Not stored.
+    calm_since: Option<i64>,
 }
 
 impl Limits {
@@ -60,8 +64,7 @@ impl Breaker {
             failures,
             opened_at,
             not_before,
-            lifted: 0,
-            since: 0,
+            ..Self::default()
         }
     }
 
@@ -70,7 +73,7 @@ impl Breaker {
     pub(super) fn learn(&mut self, other: Self, now: i64) -> bool {
         // Opened in the future: the wall clock was set back since.
         let set_back = |at: i64| at.saturating_sub(now) > CLOCK_NOISE;
-        if other.opened_at.is_some_and(set_back) {
+        if other.opened_at.is_some_and(set_back) || self.is_over(other) {
             return false;
         }
         let before = self.parts();
@@ -79,7 +82,10 @@ impl Breaker {
             (other.failures, other.opened_at),
         );
         if theirs > seen {
-            *self = other;
+            *self = Self {
+                waits: self.waits,
+                ..other
+            };
         } else if theirs == seen && other.not_before > self.lifted {
             self.not_before = self.not_before.max(other.not_before);
         }
@@ -114,12 +120,14 @@ impl Breaker {
         self.blocked(now).then_some(self.not_before)
     }
 
-    /// A failure that does not count (429): wait, but never open.
+    /// A failure that does not count (429): wait, but never open. A server that does not say for how
+    /// long is asked less and less often.
     pub fn wait(&mut self, now: i64, retry_after: Option<i64>, roll: f64) {
-        self.pause(
-            now,
-            retry_after.map_or_else(|| jittered(BACKOFF * 5, roll), cap),
-        );
+        let longer = ((BACKOFF * 5) << self.waits.min(6)).min(LONGEST_PAUSE);
+        if retry_after.is_none() {
+            self.waits = self.waits.saturating_add(1);
+        }
+        self.pause(now, retry_after.map_or_else(|| jittered(longer, roll), cap));
     }
 
     /// No call for `pause` ms, and nothing else.
@@ -168,6 +176,13 @@ impl Breaker {
         was_open
     }
 
+    /// A storm is over (behaviour.md 2.13). Returns true when that closed an open breaker.
+    pub fn calm(&mut self, now: i64) -> bool {
+        let was_open = self.reset();
+        self.calm_since = Some(now);
+        was_open
+    }
+
     /// The page woke up or came online: an open breaker that has settled may be probed now
     /// (behaviour.md 2.12).
     pub fn wake(&mut self, now: i64) {
@@ -178,6 +193,12 @@ impl Breaker {
             self.lifted = self.lifted.max(self.not_before);
             self.not_before = now;
         }
+    }
+
+    /// Whether another tab's note is from before the calm.
+    fn is_over(&self, other: Self) -> bool {
+        let opened_at = other.opened_at.zip(self.calm_since);
+        opened_at.is_some_and(|(opened_at, calm)| opened_at <= calm)
     }
 
     // A wall clock that was set back must not pause refreshing for longer than any rule asks.
@@ -290,5 +311,59 @@ mod tests {
         assert!(!breaker.allows(4_999));
         breaker.wake(5_000);
         assert_eq!(breaker.state(5_000), State::HalfOpen);
+    }
+
+    // 2.5, 2.10: a server that asks for patience without saying how much gets more and more of it
+    #[test]
+    fn waits_without_a_number_double_up_to_five_minutes_and_never_open_it() {
+        let mut breaker = Breaker::default();
+        let mut now = 0;
+        for pause in [5, 10, 20, 40, 80, 160, 300, 300] {
+            breaker.wait(now, None, 0.0);
+            assert_eq!(breaker.retry_at(now), Some(now + pause * 1_000));
+            now += pause * 1_000;
+        }
+        breaker.wait(now, Some(2_000), 0.0);
+        assert_eq!(breaker.retry_at(now), Some(now + 2_000), "as asked");
+        assert_eq!(breaker.state(now), State::Closed);
+        breaker.reset();
+        breaker.wait(now, None, 0.0);
+        assert_eq!(breaker.retry_at(now), Some(now + 5_000));
+    }
+
+    // 2.12, 5.8: whoever saw more is right, and the past is the past
+    #[test]
+    fn it_learns_of_failures_and_pauses_and_of_nothing_older_than_a_calm() {
+        let mut breaker = Breaker::default();
+        let mut other = Breaker::default();
+        other.fail(0, None, LIMITS, 0.0);
+        other.fail(1_000, None, LIMITS, 0.0);
+        assert!(breaker.learn(other, 2_000));
+        assert_eq!(breaker.state(2_000), State::Open(31_000));
+        assert!(!breaker.learn(other, 2_000), "no news");
+        assert!(!breaker.learn(Breaker::default(), 2_000));
+        assert_eq!(breaker.parts(), other.parts());
+        assert!(breaker.calm(40_000));
+        assert!(!breaker.learn(other, 40_000));
+        assert_eq!(breaker.state(40_000), State::Closed);
+        other.fail(41_000, None, LIMITS, 0.0);
+        assert!(breaker.learn(other, 41_000), "later than the calm");
+    }
+
+    // 2.12, 2.13: storage keeps a note of it until the next refresh
+    #[test]
+    fn a_breaker_that_was_closed_is_not_opened_again_by_its_own_note() {
+        let mut breaker = Breaker::default();
+        breaker.trip(60_000, LIMITS, 0.0);
+        let note = breaker;
+        assert!(breaker.calm(61_000));
+        assert!(!breaker.learn(note, 61_000));
+        assert_eq!(breaker.state(61_000), State::Closed);
+        let mut later = Breaker::default();
+        later.trip(62_000, LIMITS, 0.0);
+        assert!(
+            breaker.learn(later, 62_000),
+            "another tab saw another storm"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::record::Tombstone;
 use super::response::Dead;
+use super::session::Session;
 
 /// The end of a session, as far as it is known. It holds no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,18 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// The death of a session's credential in another tab.
+    pub(super) fn of(session: &Session, dead: Dead, at: i64, status: Option<u16>) -> Self {
+        Self {
+            dead: Some(dead),
+            elsewhere: Some(true),
+            at,
+            status,
+            issued_at: Some(session.issued_at),
+            refreshes: Some(session.rotation),
+        }
+    }
+
     /// What a stored tombstone tells of an end before this page was opened.
     pub(super) fn read(tombstone: &Tombstone) -> Self {
         Self {

@@ -571,4 +571,108 @@ mod tests {
         assert_eq!(lead(60_000, 120_000), 30_000);
         assert_eq!(lead(5_000, 120_000), 0);
     }
+
+    // 1.7: the first in order is believed, as long as the others do not say much less
+    #[test]
+    fn of_sources_that_agree_the_first_in_order_counts() {
+        let now = timing(NOON, Some(NOON));
+        let hour = 3_600_000;
+        let mut lifetimes = Lifetimes {
+            relative: Some(hour),
+            absolute: Some(NOON + hour + 20_000),
+            jwt_exp: Some(NOON + hour + 10_000),
+            jwt_iat: Some(NOON),
+            ..Lifetimes::default()
+        };
+        let end = |lifetimes: &Lifetimes| lifetimes.expires_at(&now, Some(1)).map(|at| at - NOON);
+        assert_eq!(end(&lifetimes), Some(hour));
+        assert!(!lifetimes.disagree(&now));
+        lifetimes.relative = None;
+        assert_eq!(end(&lifetimes), Some(hour + 10_000), "exp - iat");
+        lifetimes.jwt_iat = None;
+        assert_eq!(end(&lifetimes), Some(hour + 20_000), "expires_at");
+        lifetimes.absolute = None;
+        assert_eq!(end(&lifetimes), Some(hour + 10_000), "exp alone");
+        lifetimes.jwt_exp = None;
+        assert_eq!(end(&lifetimes), Some(1), "the default");
+        assert_eq!(lifetimes.expires_at(&now, None), None);
+    }
+
+    // 1.7
+    #[test]
+    fn sources_disagree_when_one_says_a_minute_less_and_then_the_earliest_counts() {
+        let now = timing(NOON, Some(NOON));
+        for (less, disagree, end) in [
+            (60_000, false, 3_600_000),
+            (60_001, true, 3_539_999),
+            (-600_000, false, 3_600_000),
+        ] {
+            let lifetimes = Lifetimes {
+                relative: Some(3_600_000),
+                absolute: Some(NOON + 3_600_000 - less),
+                ..Lifetimes::default()
+            };
+            assert_eq!(lifetimes.disagree(&now), disagree, "{less}");
+            assert_eq!(lifetimes.expires_at(&now, None), Some(NOON + end), "{less}");
+        }
+    }
+
+    // 1.9: above thirty seconds, from Date or else from the iat of a token that was minted now
+    #[test]
+    fn clocks_are_corrected_only_when_they_are_more_than_thirty_seconds_apart() {
+        let absolute = |iat| Lifetimes {
+            absolute: Some(NOON + 3_600_000),
+            jwt_iat: iat,
+            ..Lifetimes::default()
+        };
+        for (skew, corrected) in [
+            (0, 0),
+            (30_000, 0),
+            (-30_000, 0),
+            (30_002, 30_002),
+            (-30_002, -30_002),
+            (600_000, 600_000),
+        ] {
+            let local = NOON - skew;
+            let end = Some(NOON + 3_600_000 - corrected);
+            let by_date = absolute(None).expires_at(&timing(local, Some(NOON)), None);
+            assert_eq!(by_date, end, "Date, {skew}");
+            let by_iat = absolute(Some(NOON)).expires_at(&timing(local, None), None);
+            assert_eq!(by_iat, end, "iat, {skew}");
+            // Where both are there, the server's clock is Date.
+            let both = absolute(Some(NOON - 900_000));
+            assert_eq!(both.expires_at(&timing(local, Some(NOON)), None), end);
+        }
+        // A slow answer: the clocks are compared in the middle of it.
+        let slow = Timing {
+            sent: Now {
+                wall: NOON - 50_000,
+                mono: 0,
+            },
+            received: Now {
+                wall: NOON + 50_000,
+                mono: 0,
+            },
+            date: Some(NOON),
+        };
+        assert_eq!(
+            absolute(None).expires_at(&slow, None),
+            Some(NOON + 3_600_000)
+        );
+    }
+
+    // 1.9: the answer of a cache is as old as it says, and tells nothing of the clocks
+    #[test]
+    fn no_skew_is_taken_from_a_token_that_was_kept() {
+        let kept = Lifetimes {
+            absolute: Some(NOON + 60_000),
+            jwt_iat: Some(NOON - 3_600_000),
+            held: true,
+            ..Lifetimes::default()
+        };
+        for date in [None, Some(NOON - 600_000), Some(NOON + 600_000)] {
+            let end = kept.expires_at(&timing(NOON, date), None);
+            assert_eq!(end, Some(NOON + 60_000), "{date:?}");
+        }
+    }
 }

@@ -46,8 +46,9 @@ pub use stored::Stored;
 const LONGEST_SLEEP: i64 = 12 * 3_600_000;
 /// The least time between two refreshes that no 401 asked for, ms (behaviour.md 1.11).
 const LEAST_GAP: i64 = 5_000;
-/// A timer that fires this much too late was asleep, ms.
-const OVERSLEPT: i64 = 30_000;
+/// A timer that fires this much too late was asleep, ms. Browsers let those of hidden tabs fire once a
+/// minute (behaviour.md 5.17): that is no sleep.
+const OVERSLEPT: i64 = 90_000;
 /// The most that a hidden tab adds to the time of its refresh, ms (behaviour.md 5.18).
 const HIDDEN_DELAY: f64 = 10_000.0;
 /// Fresh tokens refused within this time of each other are a storm, ms (behaviour.md 2.13).
@@ -118,13 +119,12 @@ pub struct Policy {
     indeterminate: bool,
     /// When a call with the current credential went out, here or in another tab, ms since the epoch.
     sent_at: Option<i64>,
-    /// The token in whose place a call of ours is to bring another.
-    in_flight: Option<Generation>,
+    /// That call is ours.
+    in_flight: bool,
     /// What the failure of the last call leaves to be tried.
     retry: Retry,
-    /// The credential was called too early, or in conflict, once: that is tried again without a word.
     tried_early: bool,
-    tried_conflict: bool,
+    met_conflict: bool,
     refreshing: bool,
     used: bool,
     visible: bool,
@@ -174,10 +174,10 @@ impl Policy {
             ambiguous: 0,
             indeterminate: false,
             sent_at: None,
-            in_flight: None,
+            in_flight: false,
             retry: Retry::No,
             tried_early: false,
-            tried_conflict: false,
+            met_conflict: false,
             refreshing: false,
             used: false,
             visible: true,
@@ -457,7 +457,7 @@ impl Policy {
             .alarm
             .take()
             .map_or(0, |at| now.wall.saturating_sub(at));
-        if late > OVERSLEPT {
+        if late > OVERSLEPT && self.visible {
             self.slept(now);
         }
         self.notice_lapse(now);
@@ -572,15 +572,10 @@ impl Policy {
         !self.config.refreshable || !(elsewhere || self.credential(session).is_some())
     }
 
-    /// Whether a call of ours with the current credential is out.
-    fn is_calling(&self) -> bool {
-        self.in_flight == Some(self.generation)
-    }
-
     /// How long a call that another page sent with the current credential may still take, ms.
     fn answer_due_in(&self, now: Now) -> Option<i64> {
         let timeout = self.config.refresh_timeout;
-        let sent_at = self.sent_at.filter(|_| !self.is_calling())?;
+        let sent_at = self.sent_at.filter(|_| !self.in_flight)?;
         let left = sent_at.saturating_add(timeout).saturating_sub(now.wall);
         (1..=timeout).contains(&left).then_some(left)
     }
@@ -688,7 +683,7 @@ impl Policy {
         self.sent_at = None;
         self.retry = Retry::No;
         self.tried_early = false;
-        self.tried_conflict = false;
+        self.met_conflict = false;
         self.last_failure = None;
         self.rearm = true;
         self.touch();
@@ -735,11 +730,14 @@ impl Policy {
 
     /// The server ended the session that the current token belongs to.
     fn revoked(&mut self, now: Now) {
+        let known = self.died.is_some();
         self.end(Ended::Dead(Dead::Revoked), now);
         if let Some(ending) = &mut self.ending {
             ending.status = Some(401);
         }
-        self.tell(Event::ReauthRequired(Dead::Revoked));
+        if !known {
+            self.tell(Event::ReauthRequired(Dead::Revoked));
+        }
     }
 
     /// Why the session is over, or about to be.
@@ -776,16 +774,14 @@ impl Policy {
 
     /// The server took the current token: whatever refused it before was about something else.
     fn token_accepted(&mut self, now: Now) {
-        let fresh = |storm: &Storm| now.mono.saturating_sub(storm.since) < STORM;
-        let was_storm = self.storm.is_some();
-        self.storm = self.storm.filter(fresh);
+        let old = |storm: Storm| now.mono.saturating_sub(storm.since) >= STORM;
         self.accepted = true;
-        if was_storm
-            && self.storm.is_none()
-            && self.breaker.allows(now.wall)
-            && self.breaker.reset()
-        {
-            self.tell(Event::CircuitClosed);
+        if self.storm.is_some_and(old) && self.breaker.allows(now.wall) {
+            self.storm = None;
+            if self.breaker.calm(now.wall) {
+                self.rearm = true;
+                self.tell(Event::CircuitClosed);
+            }
         }
         if self.rejected {
             self.rejected = false;

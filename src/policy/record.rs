@@ -2,6 +2,7 @@
 //! read there is untrusted input (behaviour.md 5.16, 6.15).
 
 use super::breaker::Breaker;
+use super::ending::Ending;
 use super::expiry::Field;
 use super::response::{Body, Dead};
 use super::session::{Secret, Session};
@@ -23,6 +24,8 @@ pub struct Record {
     pub sent_at: Option<i64>,
     /// A call with this credential went out and its answer got lost (behaviour.md 5.14).
     pub indeterminate: bool,
+    /// How the credential died, where it is dead and that was noted.
+    pub died: Option<Ending>,
 }
 
 /// A login that is over, and why. It holds no secret.
@@ -46,27 +49,34 @@ impl Record {
             breaker: Breaker::default(),
             sent_at: None,
             indeterminate: false,
+            died: None,
         }
     }
 
-    /// Why the credential is dead, as far as a record tells.
-    pub(super) fn death(&self) -> Option<Dead> {
+    /// How the credential died, if it is dead, as far as the record tells.
+    pub(super) fn death(&self, now: i64) -> Option<Ending> {
         let dead = if self.indeterminate {
             Dead::LostResponse
         } else {
             Dead::Expired
         };
-        self.session.dead.then_some(dead)
+        let guess = || Ending::of(&self.session, dead, now, None);
+        self.session.dead.then(|| self.died.unwrap_or_else(guess))
     }
 
     /// Reads a stored record. Believes nothing: types, sizes and the characters of tokens are
-    /// checked, and where the session is kept is for the reader to say.
-    pub fn read(body: &dyn Body) -> Option<Self> {
+    /// checked, and where the session is kept is for the reader to say. `tokenless` = the access token
+    /// may be missing, for it may be in a cookie.
+    pub fn read(body: &dyn Body, tokenless: bool) -> Option<Self> {
         let rotation = small(body, "rotation")?;
+        let access_token = secret(body, "access_token")?;
+        if access_token.is_none() && !tokenless {
+            return None;
+        }
         let session = Session {
             sid: sid(body)?,
             rotation,
-            access_token: secret(body, "access_token")?,
+            access_token,
             refresh_token: secret(body, "refresh_token")?,
             credential_since: small(body, "credential_since")
                 .unwrap_or(rotation)
@@ -84,11 +94,16 @@ impl Record {
             moment(body, "opened_at"),
             moment(body, "not_before").unwrap_or(0),
         );
+        let died = reason(body, "died").filter(|_| session.dead).map(|dead| {
+            let at = moment(body, "died_at").unwrap_or(0);
+            Ending::of(&session, dead, at, status(body, "died_status"))
+        });
         Some(Self {
             session,
             breaker,
             sent_at: moment(body, "sent_at"),
             indeterminate: flag(body, "indeterminate"),
+            died,
         })
     }
 
@@ -117,6 +132,12 @@ impl Record {
             ("not_before", whole(not_before)),
             ("sent_at", number(self.sent_at)),
             ("indeterminate", Field::Flag(self.indeterminate)),
+            ("died", died(self.died.and_then(|died| died.dead))),
+            ("died_at", number(self.died.map(|died| died.at))),
+            (
+                "died_status",
+                number(self.died.and_then(|died| died.status).map(i64::from)),
+            ),
         ]
     }
 }
@@ -124,25 +145,20 @@ impl Record {
 impl Tombstone {
     /// Reads a stored tombstone.
     pub fn read(body: &dyn Body) -> Option<Self> {
-        let dead = match body.get("dead") {
-            Field::Text(text) => Dead::named(&text),
-            _ => None,
-        };
         Some(Self {
             sid: sid(body)?,
-            dead,
+            dead: reason(body, "dead"),
             at: moment(body, "at").unwrap_or(0),
-            status: small(body, "status").and_then(|status| u16::try_from(status).ok()),
+            status: status(body, "status"),
         })
     }
 
     /// What to store, by name; [`Tombstone::read`] reads it back.
     pub fn fields(&self) -> Vec<(&'static str, Field)> {
-        let dead = self.dead.map(|dead| dead.as_str().to_owned());
         let status = self.status.map(|status| whole(status.into()));
         vec![
             ("sid", Field::Text(self.sid.clone())),
-            ("dead", dead.map_or(Field::Absent, Field::Text)),
+            ("dead", died(self.dead)),
             ("at", whole(self.at)),
             ("status", status.unwrap_or(Field::Absent)),
         ]
@@ -191,6 +207,22 @@ fn moment(body: &dyn Body, name: &str) -> Option<i64> {
 
 fn small(body: &dyn Body, name: &str) -> Option<u32> {
     integer(body, name).and_then(|number| u32::try_from(number).ok())
+}
+
+fn status(body: &dyn Body, name: &str) -> Option<u16> {
+    small(body, name).and_then(|status| u16::try_from(status).ok())
+}
+
+fn reason(body: &dyn Body, name: &str) -> Option<Dead> {
+    match body.get(name) {
+        Field::Text(text) => Dead::named(&text),
+        _ => None,
+    }
+}
+
+fn died(dead: Option<Dead>) -> Field {
+    let text = dead.map(|dead| dead.as_str().to_owned());
+    text.map_or(Field::Absent, Field::Text)
 }
 
 fn flag(body: &dyn Body, name: &str) -> bool {

@@ -66,11 +66,13 @@ impl Policy {
             return None;
         }
         if !online {
+            self.retry = Retry::No;
             self.last_failure = Some(Error::new(Code::Offline));
             return None;
         }
         // Nobody rotated meanwhile, or the generation would have moved on: it was revoked for good.
-        let revoked = self.doubted == Some(wanted);
+        let alive = self.session.as_ref().is_some_and(|session| !session.dead);
+        let revoked = alive && self.doubted == Some(wanted);
         if !revoked && !self.may_refresh(now) {
             return None;
         }
@@ -89,7 +91,7 @@ impl Policy {
             self.note_frequency(now);
             self.log(Log::Refreshing);
             self.sent_at = Some(now.wall);
-            self.in_flight = Some(self.generation);
+            self.in_flight = true;
         }
         Some(plan)
     }
@@ -143,7 +145,7 @@ impl Policy {
         stored: &Stored,
         roll: f64,
     ) -> Commit {
-        match answer {
+        let commit = match answer {
             RefreshAnswer::Tokens(tokens) => self.refreshed(plan, tokens, timing, stored),
             RefreshAnswer::NoSession => self.outside_is_empty(plan, timing.received),
             RefreshAnswer::Failed(failure, retry_after) => {
@@ -153,19 +155,26 @@ impl Policy {
                 // Somebody refreshed, signed out or signed in meanwhile: then this failure is no news,
                 // and storage is no longer ours to write (behaviour.md 2.2, 5.10).
                 self.adopt(stored, timing.received);
-                if plan.generation != self.generation {
-                    return Commit::Keep;
+                if plan.generation == self.generation {
+                    self.sent_at = None;
+                    self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
+                } else {
+                    Commit::Keep
                 }
-                // Only now: our own marker lies in storage, and is not another page's.
-                (self.in_flight, self.sent_at) = (None, None);
-                self.refresh_failed(plan, &failure, retry_after, timing.received, roll)
             }
-        }
+        };
+        // Not before: what is in storage may still be our own marker.
+        self.in_flight = false;
+        commit
     }
 
-    /// The lock could not be had in time: nobody was called, nothing is known (behaviour.md 5.4).
-    pub fn refresh_not_started(&mut self) {
-        self.last_failure = Some(Error::new(Code::Timeout));
+    /// The lock could not be had in time: nobody was called, nothing is known (behaviour.md 5.4). If
+    /// storage had a newer token by then, that is no failure.
+    pub fn refresh_not_started(&mut self, wanted: Generation) {
+        if wanted == self.generation {
+            self.retry = Retry::No;
+            self.last_failure = Some(Error::new(Code::Timeout));
+        }
     }
 
     /// How long to wait before the one retry that callers wait for, ms; `None` = no retry
@@ -202,8 +211,12 @@ impl Policy {
         if let Some(dead) = self.died {
             return dead_error(dead);
         }
-        if self.session.is_none() {
+        let Some(session) = &self.session else {
             return self.no_session();
+        };
+        let useless = self.rejected || session.expired(now);
+        if useless && self.is_keyless(session) {
+            return dead_error(Dead::Expired);
         }
         if let State::Open(at) = self.breaker.state(now.wall) {
             return Error {
@@ -240,17 +253,13 @@ impl Policy {
             self.adopt(stored, timing.received);
             return Commit::Revoke(tokens);
         }
-        let overtaken = stored
-            .alive(&plan.sid)
-            .is_some_and(|record| record.session.order() > plan.order);
-        if overtaken
-            || self
-                .session
-                .as_ref()
-                .is_some_and(|session| session.order() > plan.order)
-        {
+        if self.is_overtaken(plan, &tokens, stored) {
             self.adopt(stored, timing.received);
             return Commit::Keep;
+        }
+        let renewed = stored.alive(&plan.sid).map(|record| record.session.order());
+        if renewed > self.session.as_ref().map(Session::order) {
+            self.adopt(stored, timing.received);
         }
         if self.config.outside && self.is_another_person(&tokens) {
             self.change_person([&plan.sid, "+"].concat(), tokens, timing);
@@ -289,6 +298,18 @@ impl Policy {
             expires_at,
         });
         Commit::Store
+    }
+
+    /// Whether this answer comes after a newer one. Of two answers to one credential, the one that brings
+    /// a new credential counts whenever it comes: nobody else gets that one.
+    fn is_overtaken(&self, plan: &RefreshPlan, tokens: &TokenSet, stored: &Stored) -> bool {
+        let (since, _) = plan.order;
+        let rotates = tokens.refresh_token.is_some() && tokens.refresh_token != plan.credential;
+        let newer = |session: &Session| {
+            session.credential_since > since || (!rotates && session.order() > plan.order)
+        };
+        let theirs = stored.alive(&plan.sid).map(|record| &record.session);
+        theirs.is_some_and(newer) || self.session.as_ref().is_some_and(newer)
     }
 
     /// The session after a refresh: what the answer leaves out stays as it was (behaviour.md 1.12).
@@ -341,7 +362,8 @@ impl Policy {
         self.retry = Retry::No;
         match response::classify(failure, self.config.dead_codes) {
             Class::Terminal(dead) => {
-                if response::says_reused(failure) {
+                // Our own second try of a call whose answer got lost is no theft.
+                if response::says_reused(failure) && !self.indeterminate {
                     self.suspect(Suspicion::Reuse);
                 }
                 let dead = if self.indeterminate {
@@ -354,6 +376,9 @@ impl Policy {
             Class::Config => {
                 self.config_failed = true;
                 self.keep(config_error(failure), failure)
+            }
+            Class::Ambiguous if self.just_woke(now) => {
+                self.passing(failure, true, retry_after, now, roll)
             }
             Class::Ambiguous => {
                 self.ambiguous += 1;
@@ -368,8 +393,9 @@ impl Policy {
                 self.retry = Retry::Always;
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
-            Class::Conflict if !self.tried_conflict => {
-                self.tried_conflict = true;
+            Class::TooEarly => self.passing(failure, true, retry_after, now, roll),
+            Class::Conflict if !self.met_conflict => {
+                self.met_conflict = true;
                 // Long enough for the other refresh to end, and to be found in storage.
                 #[allow(clippy::cast_possible_truncation, reason = "at most two seconds")]
                 let pause = 500 + (1_500.0 * roll) as i64;
@@ -378,10 +404,7 @@ impl Policy {
                 self.retry = Retry::Always;
                 self.keep(self.passing_error(Code::RefreshFailed, now), failure)
             }
-            // The same again is a fault like any other, or it would go on for ever.
-            Class::TooEarly | Class::Conflict => {
-                self.passing(failure, true, retry_after, now, roll)
-            }
+            Class::Conflict => self.passing(failure, false, retry_after, now, roll),
             Class::Transient {
                 counted,
                 indeterminate,
@@ -470,7 +493,8 @@ impl Policy {
                 .session
                 .as_ref()
                 .is_some_and(|session| !session.expired(now));
-        let revoked_itself = dead == Dead::Revoked && plan.credential == self.access_token();
+        let itself = plan.credential.is_some() && plan.credential == self.access_token();
+        let revoked_itself = dead == Dead::Revoked && itself;
         self.note_end(Some(dead), status, now);
         if revoked_itself {
             self.died = Some(dead);

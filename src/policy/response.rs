@@ -413,4 +413,140 @@ mod tests {
             assert_eq!(classify(&unclear, &[]), Class::Ambiguous);
         }
     }
+
+    struct Json(serde_json::Value);
+
+    impl Body for Json {
+        fn get(&self, path: &str) -> Field {
+            use serde_json::Value;
+            match self.0.get(path) {
+                None | Some(Value::Null) => Field::Absent,
+                Some(Value::Number(number)) => number.as_f64().map_or(Field::Other, Field::Number),
+                Some(Value::String(text)) => Field::Text(text.clone()),
+                Some(Value::Bool(flag)) => Field::Flag(*flag),
+                Some(_) => Field::Other,
+            }
+        }
+    }
+
+    fn body(text: &str) -> Json {
+        Json(serde_json::from_str(text).unwrap())
+    }
+
+    fn read(text: &str) -> TokenSet {
+        let dialect = Dialect {
+            fields: TokenFields::default(),
+            unit: 1_000,
+            untyped: true,
+            tokenless: false,
+        };
+        read_tokens(&body(text), &dialect).unwrap()
+    }
+
+    // 1.7, 1.5
+    #[test]
+    fn seconds_come_before_minutes_and_what_cannot_be_read_is_noted() {
+        for (text, relative, unreadable) in [
+            (
+                r#"{"token": "a", "expires_in": 60, "expires_in_minutes": 9}"#,
+                Some(60_000),
+                false,
+            ),
+            (
+                r#"{"token": "a", "expires_in_minutes": 9}"#,
+                Some(540_000),
+                false,
+            ),
+            (
+                r#"{"token": "a", "expires_in": "1h", "expires_in_minutes": 9}"#,
+                Some(540_000),
+                false,
+            ),
+            (r#"{"token": "a", "expires_in": "1h"}"#, None, true),
+            (r#"{"token": "a", "expires_in": true}"#, None, true),
+            (r#"{"token": "a", "expires_in": 0}"#, None, true),
+            (r#"{"token": "a", "expires_in": -1}"#, None, true),
+            (r#"{"token": "a", "expires_in": {}}"#, None, true),
+            (r#"{"token": "a", "expires_at": "tomorrow"}"#, None, true),
+            (r#"{"token": "a", "expires_in": null}"#, None, false),
+            (r#"{"token": "a"}"#, None, false),
+        ] {
+            let lifetimes = read(text).lifetimes;
+            assert_eq!(lifetimes.relative, relative, "{text}");
+            assert_eq!(lifetimes.unreadable, unreadable, "{text}");
+        }
+    }
+
+    // 1.16, 1.18: each server has another place for its code, and numbers are none
+    #[test]
+    fn the_code_is_found_where_each_server_puts_it() {
+        let long = format!(r#"{{"error": "{}"}}"#, "x".repeat(65));
+        for (text, code) in [
+            (
+                r#"{"error": "invalid_grant", "error_description": "x"}"#,
+                Some("invalid_grant"),
+            ),
+            (
+                r#"{"code": 400, "error_code": "session_not_found"}"#,
+                Some("session_not_found"),
+            ),
+            (
+                r#"{"code": "session_expired", "message": "x"}"#,
+                Some("session_expired"),
+            ),
+            (
+                r#"{"detail": "x", "code": "token_not_valid"}"#,
+                Some("token_not_valid"),
+            ),
+            (
+                r#"{"success": false, "code": "TOKEN_REVOKED"}"#,
+                Some("TOKEN_REVOKED"),
+            ),
+            (r#"{"code": 401, "error": "x"}"#, Some("x")),
+            (r#"{"error": {"code": "x"}}"#, None),
+            (r#"{"error": ""}"#, None),
+            (&long, None),
+            ("{}", None),
+        ] {
+            assert_eq!(error_code(&body(text)).as_deref(), code, "{text}");
+        }
+        assert!(reports_error(&body(r#"{"error": "invalid_grant"}"#)));
+        assert!(!reports_error(&body(r#"{"error": null, "token": "a"}"#)));
+    }
+
+    // 2.5, 6.22: a 403 is about CSRF unless it says what it is about
+    #[test]
+    fn only_a_419_or_a_403_without_a_known_code_asks_for_another_csrf_token() {
+        for (status, code, refuses) in [
+            (419, None, true),
+            (419, Some("invalid_grant"), true),
+            (403, None, true),
+            (403, Some("whatever"), true),
+            (403, Some("session_not_found"), false),
+            (401, None, false),
+            (400, None, false),
+            (500, None, false),
+        ] {
+            assert_eq!(refuses_csrf(status, code), refuses, "{status} {code:?}");
+        }
+    }
+
+    // 1.18, 2.1: what only one kind of server means by a code
+    #[test]
+    fn the_codes_of_a_dialect_count_with_their_own_status_only() {
+        let dead: DeadCodes = &[(401, "invalid_request")];
+        let class =
+            |status, code: &str| classify(&Failure::Status(status, Some(code.into())), dead);
+        assert_eq!(
+            class(401, "invalid_request"),
+            Class::Terminal(Dead::Expired)
+        );
+        assert_eq!(class(400, "invalid_request"), Class::Config);
+        assert_eq!(class(500, "invalid_request"), FAULT);
+        for moment in [408, 409, 425, 429] {
+            let all: DeadCodes = &[(408, "x"), (409, "x"), (425, "x"), (429, "x")];
+            let class = classify(&Failure::Status(moment, Some("x".into())), all);
+            assert!(!matches!(class, Class::Terminal(_)), "{moment}");
+        }
+    }
 }

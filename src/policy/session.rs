@@ -101,9 +101,15 @@ impl Session {
         self.remaining(now).is_some_and(|left| left <= 0)
     }
 
-    /// Whether the refresh token, too, is still within its life (behaviour.md 1.13).
+    /// Whether the refresh token, too, is still within its life, by at least one of the two clocks
+    /// (behaviour.md 1.13). Where one of them jumped, the server knows.
     pub fn renewable(&self, now: Now) -> bool {
-        self.refresh_expires_at.is_none_or(|at| at > now.wall)
+        let Some(at) = self.refresh_expires_at else {
+            return true;
+        };
+        let anchor = self.expires_at.zip(self.deadline);
+        let mono = anchor.map(|(wall, mono)| mono.saturating_add(at.saturating_sub(wall)));
+        at > now.wall || mono.is_some_and(|at| at > now.mono)
     }
 
     /// The full lifetime of the access token in ms.

@@ -23,10 +23,15 @@ impl Stored {
             .find(|tombstone| tombstone.sid == sid)
     }
 
+    /// The stored session, if it is not buried.
+    fn unburied(&self) -> Option<&Record> {
+        let record = self.record.as_ref()?;
+        self.buries(&record.session.sid).is_none().then_some(record)
+    }
+
     /// The stored session of this login, if it is there and not buried.
     pub(super) fn alive(&self, sid: &str) -> Option<&Record> {
-        let record = self.record.as_ref()?;
-        (record.session.sid == sid && self.buries(sid).is_none()).then_some(record)
+        self.unburied().filter(|record| record.session.sid == sid)
     }
 
     /// Another login has taken the place of this one.
@@ -55,11 +60,17 @@ impl Policy {
     /// What belongs into storage now.
     pub fn record(&self) -> Option<Record> {
         let session = self.session.clone()?;
+        // To those who read it, it happened elsewhere.
+        let died = self.died.and(self.ending).map(|ending| Ending {
+            elsewhere: Some(true),
+            ..ending
+        });
         Some(Record {
             session,
             breaker: self.breaker,
             sent_at: self.sent_at,
             indeterminate: self.indeterminate,
+            died,
         })
     }
 
@@ -79,7 +90,9 @@ impl Policy {
         self.touch();
         self.adopt_into_nothing(stored, now, false);
         if self.session.is_none() {
-            self.ending = stored.tombstones.first().map(Ending::read);
+            let buried = stored.tombstones.first().map(Ending::read);
+            let unburied = stored.unburied().and_then(|record| record.death(now.wall));
+            self.ending = unburied.into_iter().chain(buried).max_by_key(|end| end.at);
         }
         if let Some(ending) = &mut self.ending {
             ending.elsewhere = None;
@@ -155,18 +168,18 @@ impl Policy {
             && record.session.refresh_token == session.refresh_token
         {
             // Same credential: only what other tabs learnt about it is new.
-            let newly_dead = record.death().filter(|_| !session.dead);
+            let newly_dead = record.death(now.wall).filter(|_| !session.dead);
             self.indeterminate |= record.indeterminate;
-            if !self.is_calling() {
+            if !self.in_flight {
                 self.sent_at = record.sent_at;
             }
             if self.breaker.learn(record.breaker, now.wall) {
                 self.rearm = true;
                 self.touch();
             }
-            if let Some(dead) = newly_dead {
-                self.mark_dead(dead, None, now);
-                self.end_was_elsewhere();
+            if let Some((ending, dead)) = newly_dead.and_then(|end| Some((end, end.dead?))) {
+                self.mark_dead(dead, ending.status, now);
+                self.ending = Some(ending);
             }
             return;
         }
@@ -205,23 +218,13 @@ impl Policy {
 
     /// Puts a stored record in place of the current session.
     fn install(&mut self, record: Record, now: Now) {
-        let died = record.death();
+        let death = record.death(now.wall);
         let mut session = record.session;
         session.anchor(now);
         self.replace(session);
-        self.died = died;
-        if died.is_some() {
-            self.note_end(died, None, now);
-            self.end_was_elsewhere();
-        }
+        (self.died, self.ending) = (death.and_then(|end| end.dead), death);
         self.sent_at = record.sent_at;
         self.indeterminate = record.indeterminate;
         self.breaker.learn(record.breaker, now.wall);
-    }
-
-    fn end_was_elsewhere(&mut self) {
-        if let Some(ending) = &mut self.ending {
-            ending.elsewhere = Some(true);
-        }
     }
 }

@@ -146,18 +146,19 @@ for (const preset of Object.keys(PRESETS)) {
   })
 }
 
-// 5.15, 7.9: the same in a browser without Web Locks, and in one that has only localStorage to agree in.
-for (const [name, cripple] of [
-  ['without Web Locks', () => delete Navigator.prototype.locks],
-  ['with localStorage alone', withLocalStorageAlone],
+// 5.15, 7.9: the same in a browser without Web Locks, and in one that has only localStorage to agree in. There
+// two tabs may both win if storage is slow, so it is not for tokens that are good for one use.
+for (const [name, preset, cripple, most] of [
+  ['without Web Locks', 'oauth2', withoutLocks, 1],
+  ['with localStorage alone', 'django', withLocalStorageAlone, 2],
 ]) {
   scenario(`ten tabs ${name}`, {}, async (world) => {
-    const first = await world.signedIn('oauth2', {}, REMEMBER)
+    const first = await world.signedIn(preset, {}, REMEMBER)
     const stored = await first.run(() => ({ ...localStorage }))
     await first.close()
     first.profile.addInitScript(ageOnce, stored)
     first.profile.addInitScript(cripple)
-    const tabs = await Promise.all(Array.from({ length: 10 }, () => world.blank('oauth2')))
+    const tabs = await Promise.all(Array.from({ length: 10 }, () => world.blank(preset)))
     const outcomes = await Promise.all(
       tabs.map(async (tab) => {
         await tab.open({ wait: false })
@@ -166,7 +167,8 @@ for (const [name, cripple] of [
     )
     assert.deepEqual(outcomes, Array(10).fill({ 200: 3 }))
     const wire = await world.server.wire()
-    assert.deepEqual([wire.refreshes, wire.unauthorized], [1, 0])
+    assert.ok(wire.refreshes >= 1 && wire.refreshes <= most, `${wire.refreshes} refreshes`)
+    assert.equal(wire.unauthorized, 0)
   })
 }
 
@@ -249,6 +251,11 @@ function ageOnce(stored) {
     record.issued_at = record.expires_at - life
     localStorage.setItem(key, JSON.stringify(record))
   }
+}
+
+/** Runs in each page before its scripts. */
+function withoutLocks() {
+  delete Navigator.prototype.locks
 }
 
 /** Runs in each page before its scripts. */

@@ -353,12 +353,7 @@ async fn parse_tokens_that_waits_for_the_refresh_it_is_part_of_ends_with_the_tim
         clock.jump(3_700_000.0);
         let refresh = world.core.refresh();
         until("the parser", || asked.borrow().is_some()).await;
-        settle().await;
-        clock.advance(10_001.0);
-        settle().await;
-        clock.advance(20_000.0);
-        settle().await;
-        clock.advance(20_000.0);
+        clock.pass_until(&refresh).await;
         let said = fails_with(refresh, method).await;
         assert!(
             ["timeout", "circuit_open"].contains(&said.as_str()),
@@ -411,10 +406,8 @@ async fn a_refresh_that_never_ends_in_one_tab_is_made_by_the_next() {
         assert_eq!(world.server.count(TOKEN), 1, "{never}");
         clock.advance(9_001.0);
         // Both may try again after a moment's pause: one of them does.
-        for _ in 0..10 {
-            settle().await;
-            clock.advance(500.0);
-        }
+        clock.pass_until(&first).await;
+        clock.pass_until(&waiting).await;
         done(Promise::all_settled(&Array::of1(&first)), never).await;
         let answer = status(waiting, never).await;
         assert_eq!(world.server.count(TOKEN), 2, "{never}");

@@ -48,6 +48,10 @@ fn is_cookie_call(call: &Call) {
     assert_eq!(with.as_deref(), Some("XMLHttpRequest"), "{}", call.url());
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "compared with what the server saw, which may be nothing"
+)]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
@@ -765,7 +769,7 @@ async fn a_csrf_cookie_that_never_comes_is_a_timeout() {
     assert_eq!(world.server.count(LOGIN), 0);
 }
 
-// 6.21, 4.22: a server that nothing is known of may not allow headers of ours
+// 6.21: a server that nothing is known of may not allow headers of ours
 #[wasm_bindgen_test]
 async fn a_cookie_call_of_ones_own_carries_no_header_of_ours() {
     let world = World::new(&json!({

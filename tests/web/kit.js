@@ -82,6 +82,18 @@ export function within(promise, what) {
   return Promise.race([promise, late]).finally(() => native.clearTimeout(timer))
 }
 
+/** Says when a promise is settled. */
+export class Outcome {
+  known = false
+
+  constructor(promise) {
+    const note = () => {
+      this.known = true
+    }
+    promise.then(note, note)
+  }
+}
+
 /** What the promise rejects with. */
 export async function rejection(promise, what) {
   try {

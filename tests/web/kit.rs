@@ -134,6 +134,13 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub(crate) fn writes(this: &CookieJar) -> u32;
 
+    /// Says when a promise is settled.
+    type Outcome;
+    #[wasm_bindgen(constructor)]
+    fn new(promise: &Promise) -> Outcome;
+    #[wasm_bindgen(method, getter)]
+    fn known(this: &Outcome) -> bool;
+
     /// Where the page wants to go; it goes nowhere.
     pub(crate) type Departures;
     #[wasm_bindgen(constructor)]
@@ -352,6 +359,20 @@ pub(crate) fn source(answer: impl FnMut() -> Result<JsValue, JsValue> + 'static)
         Err(error) => Promise::reject(&error),
     })
     .into_js_value()
+}
+
+impl Clock {
+    /// Lets time go by until a promise is settled, for two minutes at most.
+    pub(crate) async fn pass_until(&self, promise: &Promise) {
+        let outcome = Outcome::new(promise);
+        for _ in 0..240 {
+            settle().await;
+            if outcome.known() {
+                return;
+            }
+            self.advance(500.0);
+        }
+    }
 }
 
 impl Departures {

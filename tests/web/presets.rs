@@ -239,6 +239,23 @@ async fn supabase_sends_its_key_to_its_own_origin_only_and_the_callers_wins() {
     assert_eq!(keys(ROWS)[1].as_deref(), Some("my-own"));
 }
 
+// 6.6: an auth endpoint elsewhere is not behind that gateway
+#[wasm_bindgen_test]
+async fn an_endpoint_of_another_origin_gets_no_key() {
+    const ELSEWHERE: &str = "POST https://login.test/sign-in";
+    let world = World::new(&json!({
+        "preset": "supabase", "apiKey": KEY,
+        "endpoints": {"login": "https://login.test/sign-in"}
+    }));
+    world.server.script(ELSEWHERE, &[grant(1)]);
+    world.server.script(GOTRUE, &[grant(2)]);
+    let credentials = object(&json!({"email": "ada@example.com"}));
+    done(world.core.login(credentials, false), "login").await;
+    done(world.core.refresh(), "refresh").await;
+    let key = |route: &str| world.server.calls(route)[0].header("apikey");
+    assert_eq!((key(ELSEWHERE), key(GOTRUE)), (None, Some(KEY.to_owned())));
+}
+
 // 4.9: the replay carries the key as the first send did
 #[wasm_bindgen_test]
 async fn supabase_sends_its_key_with_a_replay() {

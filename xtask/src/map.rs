@@ -21,10 +21,11 @@ const END: &str = "<!-- end of what `cargo xtask map` writes -->";
 const NAMED: usize = 3;
 
 /// Where tests are and how their names end, the quickest first.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     // Only the files that lie in it.
     ("tests", ".rs"),
     ("src", ".rs"),
+    ("tests/policy", ".rs"),
     ("tests/web", ".rs"),
     ("pkg/test", ".test.ts"),
     ("tests/e2e", ".test.mjs"),
