@@ -127,7 +127,7 @@ impl Core {
             return Promise::reject(&error::to_js(&Error::new(Code::Disposed)));
         }
         // In this turn: what is called after it has to come after it.
-        match self.inner.set_session(&tokens, remember) {
+        match self.inner.set_session(tokens, remember) {
             Ok(session) => Promise::resolve(&session),
             Err(refused) => Promise::reject(&refused),
         }

@@ -293,18 +293,12 @@ impl Inner {
         let session = self.with(|policy| policy.sign_out(clock::now()));
         self.user.replace(JsValue::UNDEFINED);
         self.header.replace(None);
-        match &session {
-            Some(session) => {
-                self.storage.remove_login(&session.sid);
-                self.bury(&session.sid, None);
-            }
-            // A login that this tab knows nothing of is not ours to end, unless it is over already.
-            None => {
-                let over = found.stored.record.filter(|record| record.session.dead);
-                if let Some(over) = over {
-                    self.storage.remove_login(&over.session.sid);
-                }
-            }
+        if let Some(session) = &session {
+            self.storage.remove_login(&session.sid);
+            self.bury(&session.sid, None);
+        } else if let Some(over) = found.stored.record.filter(|record| record.session.dead) {
+            // A living login that this tab knows nothing of is not ours to end.
+            self.storage.remove_login(&over.session.sid);
         }
         self.tabs.hint();
         session

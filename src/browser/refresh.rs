@@ -111,7 +111,7 @@ impl Inner {
         let naps = self.tabs.naps();
         let lock = self
             .tabs
-            .lock(&self.lock_name(&sid), self.longest_wait())
+            .lock(self.lock_name(&sid), self.longest_wait())
             .await;
         self.read_storage();
         let held = || lock.as_ref().is_ok_and(|held| !held.is_lost());

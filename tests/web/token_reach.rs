@@ -172,7 +172,9 @@ async fn the_401_of_another_origin_after_a_redirect_does_not_refresh() {
 // 3.7: nor does that of another origin that may have the token: the browser dropped the header all the same
 #[wasm_bindgen_test]
 async fn the_401_of_another_allowed_origin_after_a_redirect_does_not_refresh() {
-    let world = World::new(&json!({"allowedOrigins": ["https://other.test"]}));
+    let world = World::new(&json!({
+        "preset": "oauth2", "clientId": "demo", "allowedOrigins": ["https://other.test"]
+    }));
     world.sign_in(1).await;
     let away = json!({"status": 401, "redirected": true, "url": "https://other.test/x"});
     world.server.script(X, &[away, only(1)]);
