@@ -51,7 +51,8 @@ export interface ClientOptions {
   refreshSession?: () => TokenSet | null | Promise<TokenSet | null>
   /**
    * Where the session is kept (6.3). Default `'session'`: this tab until it is closed, or the whole browser
-   * after `remember: true`. `'memory'` is the strictest: a reload signs out.
+   * after `remember: true`. `'memory'` is the strictest: a reload signs out. With the preset `'cookie'`
+   * `'local'`, because cookies are shared by all tabs; no token is stored there.
    */
   storage?: 'session' | 'local' | 'memory' | StorageAdapter
   /**

@@ -11,6 +11,12 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 use web_sys::Url;
 
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(catch, js_namespace = Object, js_name = assign)]
+    fn assign(target: &Object, source: &JsValue) -> Result<Object, JsValue>;
+}
+
 /// Where the session is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -361,6 +367,9 @@ impl Options {
         self.adapter = storage.as_ref().and_then(adapter);
         let place = storage.as_ref().map(JsValue::as_string);
         self.place = match place.as_ref().map(Option::as_deref) {
+            // Cookies are the browser's: every tab has to know whose they are. The record of such a
+            // session holds no token (behaviour.md 3.8, 5.12).
+            None if self.preset.is_tokenless() => Place::Local,
             None | Some(Some("session")) => Place::Session,
             Some(Some("local")) => Place::Local,
             Some(Some("memory")) => Place::Memory,
@@ -552,11 +561,13 @@ fn wrong<T>(field: &str, must: &'static str) -> Checked<T> {
 }
 
 fn plain(value: &JsValue, field: &str) -> Checked<Object> {
-    let object = value.is_object() && !js_sys::Array::is_array(value);
-    match value.dyn_ref::<Object>().filter(|_| object) {
-        // Without a prototype, so that a polluted one answers for nobody, and read once.
-        Some(object) => Ok(Object::assign(&bare(), object)),
-        None => wrong(field, "must be an object"),
+    // Without a prototype, so that a polluted one answers for nobody, and read once. Getters and
+    // proxies may throw, and a proxy that was revoked throws when it is asked for its kind.
+    let copy = value.is_object().then(|| assign(&bare(), value));
+    match copy {
+        Some(Ok(copy)) if !js_sys::Array::is_array(value) => Ok(copy),
+        Some(Err(_)) => wrong(field, "must be an object that can be read"),
+        _ => wrong(field, "must be an object"),
     }
 }
 

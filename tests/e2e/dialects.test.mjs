@@ -235,7 +235,7 @@ describe('cookie mode', () => {
   // known-failures 59: storage was cleared, the cookies are still there
   scenario('refresh() finds the session of cookies that outlived the storage', {}, async (world) => {
     const tab = await world.signedIn('cookie')
-    await tab.run(() => sessionStorage.clear())
+    await tab.run(() => localStorage.clear())
     await tab.reload()
     assert.equal((await tab.state()).status, 'anonymous')
     await tab.must('refresh')

@@ -556,7 +556,25 @@ async fn refresh_brings_back_a_session_of_which_only_the_cookies_are_left() {
     );
     assert_eq!(world.status(), "authenticated");
     assert_eq!(world.host.events(), ["signed_in"]);
-    assert!(world.in_session().is_some());
+    assert!(world.in_local().is_some());
+}
+
+// 3.8, 5.12: the cookies are the browser's, so every tab has to know whose they are
+#[wasm_bindgen_test]
+async fn another_persons_sign_in_reaches_every_tab_because_the_cookies_do() {
+    let (world, _jar) = signed_in("one").await;
+    let other = world.open();
+    assert_eq!(other.status(), "authenticated");
+    let answer = json!({"json": {"expires_in": 600, "user": {"name": "Grace"}}});
+    world.server.script(LOGIN, &[answer]);
+    world
+        .server
+        .script("POST https://api.test/logout", &[json!({"status": 204})]);
+    let grace = js(&json!({"email": "grace@example.com"})).unchecked_into();
+    done(world.core.login(grace, false), "login").await;
+    until("the other tab", || other.host.told("user_changed")).await;
+    done(world.core.logout(), "logout").await;
+    until("the sign-out", || other.host.told("signed_out")).await;
 }
 
 // known-failures 59
@@ -823,7 +841,7 @@ async fn cookies_that_cannot_be_written_are_one_clear_event_and_no_loop() {
     let opened = world.host.detail("circuit_opened");
     assert_eq!(text(&opened, "reason"), "fresh_token_rejected");
     assert_eq!(world.status(), "degraded");
-    assert!(world.in_session().is_some());
+    assert!(world.in_local().is_some());
 }
 
 // 6.3: cookies are read for the CSRF token, and never written
