@@ -2489,3 +2489,30 @@ fn failures_say_whether_trying_again_can_help() {
     };
     assert_eq!(opened.name(), "circuit_opened");
 }
+
+// 2.10, 3.17: the pause before the second call belongs to the refresh that all share
+#[test]
+fn a_401_in_the_pause_of_a_running_refresh_waits_for_its_second_call() {
+    let mut world = World::login(HOUR);
+    world.server_forgets();
+    let fault = Failure::Status(503, None);
+    world
+        .server
+        .script
+        .push_back(RefreshAnswer::Failed(fault, None));
+    let (mut first, mut late) = (world.begin(), world.begin());
+    world.next(&mut first);
+    world.next(&mut late);
+    assert_eq!(world.hear(&mut first, 401), Verdict::Again);
+    let wanted = world.policy.generation();
+    assert_eq!(world.next(&mut first), Step::Refresh(wanted));
+    world.policy.set_refreshing(true);
+    world.refresh(wanted);
+    assert_eq!(world.hear(&mut late, 401), Verdict::Again);
+    assert_eq!(world.next(&mut late), Step::Refresh(wanted));
+    // Without a refresh that runs, the answer is handed on (2.14).
+    world.policy.set_refreshing(false);
+    let mut later = world.begin();
+    world.next(&mut later);
+    assert_eq!(world.hear(&mut later, 401), Verdict::Done);
+}

@@ -179,7 +179,7 @@ impl Policy {
         if self.is_untried() {
             self.fresh_token_refused(attempt.generation, now);
         }
-        if !self.may_refresh(now) {
+        if !self.may_join(now) {
             self.log(Log::CannotReplay);
             return Verdict::Done;
         }
@@ -241,7 +241,7 @@ impl Policy {
             return self.send(attempt, now);
         }
         let doubted = self.doubted == Some(self.generation);
-        if attempt.waited || !(doubted || self.may_refresh(now)) {
+        if attempt.waited || !(doubted || self.may_join(now)) {
             self.log(Log::CannotReplay);
             return Step::Return;
         }

@@ -561,6 +561,13 @@ impl Policy {
         session.renewable(now) && self.can_refresh(session) && self.breaker.allows(now.wall)
     }
 
+    /// Whether a 401 can wait for a refresh: for one that may go out, or for the second call of the one
+    /// that is running, in the pause after its first (behaviour.md 2.10, 3.17).
+    fn may_join(&self, now: Now) -> bool {
+        let running = |session: &Session| self.refreshing && self.can_refresh(session);
+        self.may_refresh(now) || self.session.as_ref().is_some_and(running)
+    }
+
     /// Whether there is anything to refresh with, today or later.
     fn can_refresh(&self, session: &Session) -> bool {
         !self.is_keyless(session) && !session.dead && !self.config_failed
