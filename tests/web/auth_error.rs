@@ -98,7 +98,10 @@ async fn a_judge_that_never_answers_is_waited_for_two_seconds() {
         world.server.script(X, &[refusal(status), only(2)]);
         let answer = world.get("/x");
         until("the answer", || world.server.count(X) == 1).await;
-        settle().await;
+        // The judge is asked a few turns after the answer is in.
+        for _ in 0..10 {
+            settle().await;
+        }
         clock.advance(1_999.0);
         settle().await;
         assert_eq!(counts(&world), (1, 0));
