@@ -99,8 +99,6 @@ async fn storage_that_does_not_keep_its_word_is_memory() {
     ] {
         let own = adapter(source);
         let world = with(&own);
-        settle().await;
-        let unhandled = Unhandled::new();
         let session = world.begin(&tokens(1), true).await;
         assert!(session.is_object(), "{source}");
         assert_eq!(world.persisted(), "memory", "{source}");
@@ -114,9 +112,6 @@ async fn storage_that_does_not_keep_its_word_is_memory() {
         done(world.core.logout(), "logout").await;
         assert_eq!(world.status(), "signed_out", "{source}");
         settle().await;
-        // Only these make promises that could be left alone.
-        let promises = source.contains("async") || source.contains("Promise");
-        assert!(!promises || unhandled.seen() == 0, "{source}");
     }
 }
 
